@@ -1,0 +1,63 @@
+//! The lines that say what was asked, by whom, and what became of it: one a target.
+
+use protocol::{Block, Lift, Outcome, Unblock, Untrusted, Verdict};
+use slog::{Logger, info, o, warn};
+
+use crate::peer::Peer;
+
+/// One line a verdict.
+pub fn blocked(log: &Logger, peer: &Peer, block: &Block, verdicts: &[Verdict]) {
+    let login = login(peer);
+    let requester = block.requester.map_or_else(|| "-".to_owned(), |address| address.to_string());
+    let log = log.new(o!(
+        "alert" => Untrusted(&block.alert_id).to_string(),
+        "reason" => Untrusted(&block.reason).to_string(),
+        "rule" => Untrusted(&block.rule_name).to_string(),
+        "requester" => requester,
+        "login_uid" => login,
+        "peer" => peer.to_string(),
+        "event" => block.event.to_string(),
+    ));
+    for verdict in verdicts {
+        let detail = Untrusted(&verdict.detail);
+        let outcome = verdict.outcome.name();
+        match &verdict.outcome {
+            Outcome::Blocked(_) | Outcome::AlreadyBlocked(_) | Outcome::WouldBlock(_) => {
+                info!(log, "block"; "target" => %verdict.target, "outcome" => outcome, "detail" => %detail);
+            }
+            Outcome::Refused(refusal) => {
+                info!(log, "block"; "target" => %verdict.target, "outcome" => outcome,
+                    "why" => refusal.name(), "detail" => %detail);
+            }
+            _ => {
+                warn!(log, "block"; "target" => %verdict.target, "outcome" => outcome, "detail" => %detail);
+            }
+        }
+    }
+}
+
+/// One line a lift.
+pub fn lifted(log: &Logger, peer: &Peer, unblock: &Unblock, lifts: &[Lift]) {
+    let log = log.new(o!(
+        "login_uid" => login(peer),
+        "peer" => peer.to_string(),
+        "event" => unblock.event.to_string(),
+    ));
+    for lift in lifts {
+        info!(log, "unblock"; "target" => %lift.target, "outcome" => lift.outcome.name(),
+            "detail" => %Untrusted(&lift.detail));
+    }
+    if lifts.is_empty() {
+        info!(log, "unblock"; "outcome" => "nothing to lift");
+    }
+}
+
+/// A verb that changes nothing.
+pub fn asked(log: &Logger, peer: &Peer, verb: &'static str, outcome: &'static str) {
+    info!(log, "request"; "verb" => verb, "outcome" => outcome, "peer" => %peer, "login_uid" => login(peer));
+}
+
+fn login(peer: &Peer) -> String {
+    let uid = if peer.uid == 0 { peer.login_uid() } else { None };
+    uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string())
+}

@@ -1,0 +1,290 @@
+//! ufw's `user.rules` and `user6.rules`: what stands in them, typed.
+//!
+//! The format is ufw 0.36's own (`_write_rules` in its `backend_iptables.py`): a line
+//! `### tuple ### ACTION PROTO DPORT DST SPORT SRC [DAPP SAPP] DIRECTION[_IFACE] [comment=HEX]`
+//! in front of each rule's iptables lines. Texts are never searched: `10.1.1.1` is no part of
+//! `10.1.1.10`.
+
+use ipnet::IpNet;
+use protocol::Target;
+
+use crate::engine::COMMENT_PREFIX;
+
+/// One rules file.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RulesFile {
+    /// The rules in the order in which packets meet them.
+    pub tuples: Vec<Tuple>,
+    /// Whether the file ends with COMMIT. Without it nothing of it is loaded at the next boot.
+    pub committed: bool,
+}
+
+impl RulesFile {
+    /// Parses a file's text. Lines that are not tuples are ufw's rendering of them and skipped.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let tuples = text.lines().filter_map(|line| line.strip_prefix(TUPLE)).map(Tuple::parse);
+        Self { tuples: tuples.collect(), committed: text.lines().any(|line| line == "COMMIT") }
+    }
+
+    /// How the file stands to a block of `target` in one direction.
+    #[must_use]
+    pub fn standing(&self, target: Target, direction: Direction) -> FileStanding<'_> {
+        let Some(at) = self.tuples.iter().position(|tuple| tuple.is_whole(target, direction))
+        else {
+            return FileStanding::Absent;
+        };
+        let (ahead, rest) = self.tuples.split_at(at);
+        let Some(found) = rest.first() else { return FileStanding::Absent };
+        if !found.drops() {
+            return FileStanding::Conflict(found);
+        }
+        match ahead.iter().find(|tuple| tuple.may_accept(target, direction)) {
+            Some(_) => FileStanding::Late(found),
+            None => FileStanding::First(found),
+        }
+    }
+
+    /// Sources of inbound allow and limit rules that cover every port or name one host.
+    pub fn allowed_sources(&self) -> impl Iterator<Item = (IpNet, &Tuple)> {
+        self.tuples.iter().filter_map(|tuple| {
+            let rule = tuple.rule.as_ref()?;
+            let Side::Net(source) = rule.source else { return None };
+            let one_host = source.prefix_len() == source.max_prefix_len();
+            let inbound = rule.direction == Direction::In && !rule.routed;
+            (inbound && rule.action.accepts() && (one_host || rule.every_port))
+                .then_some((source, tuple))
+        })
+    }
+}
+
+/// How a rules file stands to a block.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FileStanding<'a> {
+    /// No rule for exactly this target.
+    Absent,
+    /// A drop, ahead of everything that would accept the target.
+    First(&'a Tuple),
+    /// A drop, behind something that accepts the target.
+    Late(&'a Tuple),
+    /// The same tuple with an action that lets through: ufw keeps one action for each tuple.
+    Conflict(&'a Tuple),
+}
+
+/// Which packets a rule is about.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Direction {
+    /// From the target.
+    In,
+    /// To the target.
+    Out,
+}
+
+impl Direction {
+    /// Both, in the order in which they are put in force: the last one is in front.
+    pub const BOTH: [Self; 2] = [Self::Out, Self::In];
+}
+
+/// One rule of the file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tuple {
+    /// The line behind the marker, without the comment.
+    text: String,
+    /// The comment, decoded.
+    pub comment: Option<String>,
+    /// None for a line that ufw itself would skip as malformed.
+    rule: Option<Rule>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Rule {
+    action: Action,
+    /// `log` or `log-all`.
+    log: Option<String>,
+    routed: bool,
+    every_port: bool,
+    /// Neither protocol, application nor interface narrows it.
+    every_packet: bool,
+    source: Side,
+    destination: Side,
+    direction: Direction,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Action {
+    Allow,
+    Deny,
+    Limit,
+    Reject,
+}
+
+impl Action {
+    const fn accepts(self) -> bool {
+        matches!(self, Self::Allow | Self::Limit)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Side {
+    Anywhere,
+    Net(IpNet),
+}
+
+impl Side {
+    fn parse(text: &str) -> Option<Self> {
+        let net: IpNet = match text.parse() {
+            Ok(net) => net,
+            Err(_) => IpNet::from(text.parse::<std::net::IpAddr>().ok()?),
+        };
+        // ufw keeps IPv6 host bits; the kernel does not.
+        let net = net.trunc();
+        Some(if net.prefix_len() == 0 { Self::Anywhere } else { Self::Net(net) })
+    }
+
+    fn overlaps(self, target: Target) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Net(net) => target.overlaps(net),
+        }
+    }
+}
+
+impl Tuple {
+    fn parse(line: &str) -> Self {
+        let (text, comment) = match line.split_once(" comment=") {
+            Some((text, hex)) => (text, unhex(hex.trim())),
+            None => (line, None),
+        };
+        Self { text: text.trim().to_owned(), comment, rule: Rule::parse(text) }
+    }
+
+    /// The rule as ufw's own tuple text, for messages.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the comment marks the rule as ours.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.comment.as_deref().is_some_and(|comment| comment.starts_with(COMMENT_PREFIX))
+    }
+
+    /// The arguments that name this whole-target rule to `ufw delete` and `ufw prepend`.
+    #[must_use]
+    pub fn arguments(&self, target: Target, direction: Direction) -> Vec<String> {
+        let Some(rule) = &self.rule else { return Vec::new() };
+        let action = if rule.action == Action::Reject { "reject" } else { "deny" };
+        let mut arguments = block_arguments(action, rule.log.as_deref(), target, direction);
+        if let Some(comment) = &self.comment {
+            arguments.extend(["comment".to_owned(), comment.clone()]);
+        }
+        arguments
+    }
+
+    /// The tuple that `ufw deny from X` or `ufw deny out to X` makes, whatever its action.
+    fn is_whole(&self, target: Target, direction: Direction) -> bool {
+        let Some(rule) = &self.rule else { return false };
+        let (theirs, ours) = match direction {
+            Direction::In => (rule.source, rule.destination),
+            Direction::Out => (rule.destination, rule.source),
+        };
+        rule.direction == direction
+            && !rule.routed
+            && rule.every_port
+            && rule.every_packet
+            && ours == Side::Anywhere
+            && theirs == Side::Net(target.net())
+    }
+
+    fn drops(&self) -> bool {
+        self.rule.as_ref().is_some_and(|rule| !rule.action.accepts())
+    }
+
+    /// Whether some packet of the target's would be let through here. A line nobody understands
+    /// might.
+    fn may_accept(&self, target: Target, direction: Direction) -> bool {
+        let Some(rule) = &self.rule else { return true };
+        let theirs = if direction == Direction::In { rule.source } else { rule.destination };
+        rule.action.accepts()
+            && !rule.routed
+            && rule.direction == direction
+            && theirs.overlaps(target)
+    }
+}
+
+impl Rule {
+    fn parse(text: &str) -> Option<Self> {
+        let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+        let (core, application, place) = match fields.as_slice() {
+            [core @ .., place] if core.len() == 6 => (core, false, *place),
+            [core @ .., dapp, sapp, place] if core.len() == 6 => {
+                (core, *dapp != "-" || *sapp != "-", *place)
+            }
+            _ => return None,
+        };
+        let [action, protocol, dport, destination, sport, source] = core else { return None };
+        let (routed, action) = match action.strip_prefix("route:") {
+            Some(action) => (true, action),
+            None => (false, *action),
+        };
+        let (action, log) = match action.split_once('_') {
+            Some((action, log)) => (action, Some(log.to_owned())),
+            None => (action, None),
+        };
+        let (direction, interface) = place.split_once('_').unwrap_or((place, ""));
+        Some(Self {
+            action: match action {
+                "allow" => Action::Allow,
+                "deny" => Action::Deny,
+                "limit" => Action::Limit,
+                "reject" => Action::Reject,
+                _ => return None,
+            },
+            log,
+            routed,
+            every_port: *dport == "any" && *sport == "any" && !application,
+            every_packet: *protocol == "any" && interface.is_empty(),
+            source: Side::parse(source)?,
+            destination: Side::parse(destination)?,
+            direction: match direction {
+                "in" => Direction::In,
+                "out" => Direction::Out,
+                _ => return None,
+            },
+        })
+    }
+}
+
+/// The arguments of a rule about all packets from, or to, a target.
+#[must_use]
+pub fn block_arguments(
+    action: &str,
+    log: Option<&str>,
+    target: Target,
+    direction: Direction,
+) -> Vec<String> {
+    let mut arguments = vec![action.to_owned()];
+    if direction == Direction::Out {
+        arguments.push("out".to_owned());
+    }
+    arguments.extend(log.map(str::to_owned));
+    arguments.push(if direction == Direction::In { "from" } else { "to" }.to_owned());
+    arguments.push(target.to_string());
+    arguments
+}
+
+fn unhex(hex: &str) -> Option<String> {
+    let digits: Vec<char> = hex.chars().collect();
+    let bytes = digits.chunks(2).map(|pair| {
+        let pair: String = pair.iter().collect();
+        u8::from_str_radix(&pair, 16).ok()
+    });
+    String::from_utf8(bytes.collect::<Option<_>>()?).ok()
+}
+
+/// Marks a rule's line.
+const TUPLE: &str = "### tuple ###";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! The socket: handed over by systemd, or bound here.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, chown};
+
+use crate::config::Config;
+
+/// A listening socket, and the path to remove at the end if it was made here.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: UnixListener,
+    bound: Option<PathBuf>,
+}
+
+impl Listener {
+    /// Takes the socket that systemd hands over, or binds its own: root-owned, mode 0660, group of
+    /// the frontend.
+    ///
+    /// # Errors
+    /// A sentence that names the path and the mend.
+    pub fn open(config: &Config) -> Result<Self, ListenError> {
+        let mut given = listenfd::ListenFd::from_env();
+        match given.take_unix_listener(0).map_err(ListenError::Given)? {
+            Some(socket) => Ok(Self { socket, bound: None }),
+            None => Self::bind(&config.socket, config.frontend.gid),
+        }
+    }
+
+    fn bind(path: &Path, group: u32) -> Result<Self, ListenError> {
+        let failed = |source| ListenError::Bind { path: path.to_owned(), source };
+        check_directory(path)?;
+        remove_stale(path)?;
+        // The mode holds from the first moment: no chmod afterwards.
+        let before = umask(Mode::from_bits_truncate(0o117));
+        let bound = UnixListener::bind(path);
+        umask(before);
+        let socket = bound.map_err(failed)?;
+        chown(path, Some(Uid::from_raw(0)), Some(Gid::from_raw(group)))
+            .map_err(|errno| failed(errno.into()))?;
+        Ok(Self { socket, bound: Some(path.to_owned()) })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.bound {
+            // Gone already is as good.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Whoever may write the directory could put a socket of his own there.
+fn check_directory(path: &Path) -> Result<(), ListenError> {
+    let directory = path.parent().unwrap_or_else(|| Path::new("/"));
+    let metadata =
+        fs::metadata(directory).map_err(|_| ListenError::NoDirectory(directory.to_owned()))?;
+    if metadata.uid() == 0 && metadata.mode() & 0o022 == 0 {
+        Ok(())
+    } else {
+        Err(ListenError::Directory(directory.to_owned()))
+    }
+}
+
+fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    match fs::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            Err(ListenError::NotASocket(path.to_owned()))
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => Err(ListenError::InUse(path.to_owned())),
+        Ok(_) => fs::remove_file(path)
+            .map_err(|source| ListenError::Bind { path: path.to_owned(), source }),
+    }
+}
+
+/// Why there is nothing to listen on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// systemd handed over something else.
+    #[error("the socket handed over by systemd cannot be used: {0}")]
+    Given(io::Error),
+    /// The directory is missing.
+    #[error("{dir} does not exist; make it with `install -d -m 0755 {dir}`", dir = .0.display())]
+    NoDirectory(PathBuf),
+    /// Others could replace the socket.
+    #[error("{} must belong to root and be writable by root alone", .0.display())]
+    Directory(PathBuf),
+    /// Something else has the name.
+    #[error("{} exists and is not a socket; remove it or change `socket`", .0.display())]
+    NotASocket(PathBuf),
+    /// A second instance.
+    #[error("another process listens on {}", .0.display())]
+    InUse(PathBuf),
+    /// Any other failure.
+    #[error("cannot listen on {}: {source}", path.display())]
+    Bind {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_file_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        drop(UnixListener::bind(&path).unwrap());
+        remove_stale(&path).unwrap();
+        assert!(!path.exists());
+        fs::write(&path, "mine").unwrap();
+        assert!(matches!(remove_stale(&path), Err(ListenError::NotASocket(_))));
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_second_instance_leaves_the_first_one_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let _first = UnixListener::bind(&path).unwrap();
+        assert!(matches!(remove_stale(&path), Err(ListenError::InUse(_))));
+        assert!(path.exists());
+    }
+}

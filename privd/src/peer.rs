@@ -1,0 +1,118 @@
+//! Who is at the other end of a connection, as the kernel says.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixStream;
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use protocol::Request;
+
+use crate::config::Frontend;
+
+/// A peer and what it may ask. The credentials are those of `connect(2)` (unix(7), `SO_PEERCRED`).
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Process id at the time of `connect`.
+    pub pid: i32,
+    /// What it may ask.
+    pub role: Role,
+}
+
+/// What a peer may ask.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// webhookd: `Block` and `Status`.
+    Frontend,
+    /// uid 0: every verb.
+    Operator,
+}
+
+impl Peer {
+    /// Asks the kernel who connected.
+    ///
+    /// # Errors
+    /// A peer that is neither the frontend nor uid 0: nothing is read from it.
+    pub fn of(stream: &UnixStream, frontend: Frontend) -> Result<Self, PeerError> {
+        let credentials = getsockopt(stream, PeerCredentials).map_err(io::Error::from)?;
+        let (uid, gid, pid) = (credentials.uid(), credentials.gid(), credentials.pid());
+        let role = role_of(uid, frontend).ok_or(PeerError::Stranger { uid, gid, pid })?;
+        Ok(Self { uid, gid, pid, role })
+    }
+
+    /// Whether the peer's role includes the verb.
+    #[must_use]
+    pub const fn may(&self, request: &Request) -> bool {
+        match self.role {
+            Role::Operator => true,
+            Role::Frontend => matches!(request, Request::Block(_) | Request::Status),
+        }
+    }
+
+    /// The login uid of the person behind a root shell (pam_loginuid(8)), if there is one.
+    #[must_use]
+    pub fn login_uid(&self) -> Option<u32> {
+        let text = fs::read_to_string(format!("/proc/{}/loginuid", self.pid)).ok()?;
+        text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "uid {} gid {} pid {}", self.uid, self.gid, self.pid)
+    }
+}
+
+fn role_of(uid: u32, frontend: Frontend) -> Option<Role> {
+    match uid {
+        0 => Some(Role::Operator),
+        uid if uid == frontend.uid => Some(Role::Frontend),
+        _ => None,
+    }
+}
+
+/// Why a connection is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// Not one of the two accounts.
+    #[error("uid {uid} gid {gid} pid {pid} may not connect")]
+    Stranger {
+        /// User id.
+        uid: u32,
+        /// Group id.
+        gid: u32,
+        /// Process id.
+        pid: i32,
+    },
+    /// The kernel did not say.
+    #[error("the peer's credentials cannot be read: {0}")]
+    Unknown(#[from] io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{EventId, List, Unblock};
+
+    use super::*;
+
+    #[test]
+    fn the_frontend_may_block_and_ask_for_status_and_nothing_else() {
+        let frontend = Frontend { uid: 999, gid: 999 };
+        let peer = |uid| Peer { uid, gid: 0, pid: 1, role: role_of(uid, frontend).unwrap() };
+        let target: protocol::Target = "198.51.100.7".parse().unwrap();
+        for request in [
+            Request::Unblock(Unblock { event: EventId(0), targets: None }),
+            Request::List(List { after: None, limit: 1 }),
+            Request::Show(target),
+        ] {
+            assert!(!peer(999).may(&request), "{request:?}");
+            assert!(peer(0).may(&request), "{request:?}");
+        }
+        assert!(peer(999).may(&Request::Status));
+        assert_eq!(role_of(1000, frontend), None);
+    }
+}

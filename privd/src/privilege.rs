@@ -1,0 +1,123 @@
+//! What this process may do, reduced to what it needs and then looked at again.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd;
+
+/// Keeps `CAP_NET_ADMIN` alone, for this process and every program it starts, and verifies it.
+///
+/// Must run while the process has one thread: capabilities belong to threads.
+///
+/// # Errors
+/// Not root, no `CAP_NET_ADMIN`, or any set that does not read back as it was asked for.
+pub fn drop_all_but_net_admin() -> Result<(), PrivilegeError> {
+    if !unistd::geteuid().is_root() {
+        return Err(PrivilegeError::NotRoot);
+    }
+    let only = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
+    if !caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN)? {
+        return Err(PrivilegeError::NoNetAdmin);
+    }
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETGID)? {
+        unistd::setgroups(&[]).map_err(PrivilegeError::Groups)?;
+    }
+    caps::clear(None, CapSet::Ambient)?;
+    // uid 0 gains the whole bounding set at each exec (capabilities(7)), so this is what bounds
+    // ufw and its children. Dropping from it needs CAP_SETPCAP; systemd has done it already.
+    for capability in caps::read(None, CapSet::Bounding)? {
+        if capability != Capability::CAP_NET_ADMIN {
+            caps::drop(None, CapSet::Bounding, capability)?;
+        }
+    }
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::set(None, CapSet::Effective, &only)?;
+    caps::set(None, CapSet::Permitted, &only)?;
+    prctl::set_no_new_privs().map_err(PrivilegeError::NoNewPrivileges)?;
+    verify(&only)
+}
+
+fn verify(only: &CapsHashSet) -> Result<(), PrivilegeError> {
+    for (set, expected) in [
+        (CapSet::Permitted, only),
+        (CapSet::Effective, only),
+        (CapSet::Bounding, only),
+        (CapSet::Inheritable, &CapsHashSet::new()),
+        (CapSet::Ambient, &CapsHashSet::new()),
+    ] {
+        if caps::read(None, set)? != *expected {
+            return Err(PrivilegeError::NotDropped(set));
+        }
+    }
+    if prctl::get_no_new_privs().map_err(PrivilegeError::NoNewPrivileges)? {
+        Ok(())
+    } else {
+        Err(PrivilegeError::NewPrivileges)
+    }
+}
+
+/// Checks that the mounts around this process close the ways that uid 0 has even without
+/// capabilities: writing what root runs at boot, and asking PID 1 for a root shell (measured:
+/// `systemd-run` from an otherwise strict sandbox gave one).
+///
+/// # Errors
+/// The way that is still open, and how it is closed.
+pub fn check_mount_view() -> Result<(), PrivilegeError> {
+    match OpenOptions::new().append(true).open(ROOT_AT_BOOT) {
+        Ok(_) => return Err(PrivilegeError::UfwWritable),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(PrivilegeError::NoUfw);
+        }
+        Err(_) => {}
+    }
+    if Path::new(INIT_SOCKET).exists() { Err(PrivilegeError::InitReachable) } else { Ok(()) }
+}
+
+/// Why the daemon must not start.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// Started as another user.
+    #[error("must be started as root (it keeps CAP_NET_ADMIN alone)")]
+    NotRoot,
+    /// Root of a container without the one capability that is needed.
+    #[error("has no CAP_NET_ADMIN, which ufw needs; allow it in the unit or container")]
+    NoNetAdmin,
+    /// The capability calls failed.
+    #[error("capabilities cannot be changed: {0}")]
+    Caps(#[from] caps::errors::CapsError),
+    /// Supplementary groups stayed.
+    #[error("supplementary groups cannot be dropped: {0}")]
+    Groups(Errno),
+    /// A set reads back as something else.
+    #[error("the {0:?} capability set is not what it was set to")]
+    NotDropped(CapSet),
+    /// prctl failed.
+    #[error("no_new_privs cannot be set: {0}")]
+    NoNewPrivileges(Errno),
+    /// prctl had no effect.
+    #[error("no_new_privs did not stay set")]
+    NewPrivileges,
+    /// The mount view is too wide.
+    #[error(
+        "/etc/ufw/before.rules is writable here: who takes this process over is root at the next \
+         boot. Start it by its unit, or with /etc/ufw read-only but for user.rules and user6.rules"
+    )]
+    UfwWritable,
+    /// The mount view is too wide.
+    #[error(
+        "/run/systemd/private is visible here: PID 1 would start a root shell for whoever takes \
+         this process over. Start it by its unit, or with a private /run"
+    )]
+    InitReachable,
+    /// There is no ufw.
+    #[error("/etc/ufw/before.rules does not exist: install ufw (`apt install ufw`)")]
+    NoUfw,
+}
+
+/// ufw runs what stands here as root when it starts.
+const ROOT_AT_BOOT: &str = "/etc/ufw/before.rules";
+/// PID 1 trusts every uid 0 on it.
+const INIT_SOCKET: &str = "/run/systemd/private";

@@ -1,0 +1,252 @@
+//! What must never be blocked: this host's own addresses, its gateways, its name servers, what the
+//! administrator's ufw rules allow, and what the configuration lists.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
+use protocol::{Refusal, Target, canonical};
+
+/// A network and the rule it was read from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Network {
+    /// The network.
+    pub net: IpNet,
+    /// Where it stands, for messages.
+    pub rule: String,
+}
+
+/// Everything that is protected now, in the order in which reasons are given.
+#[derive(Clone, Debug, Default)]
+pub struct Protected(Vec<(Refusal, Network)>);
+
+impl Protected {
+    /// Collects what is protected on this host now.
+    ///
+    /// # Errors
+    /// The host's own addresses cannot be listed; then nothing may be blocked.
+    pub fn gather(never_block: &[IpNet], allowed: Vec<Network>) -> Result<Self, nix::Error> {
+        let host = own_addresses()?.into_iter().map(|network| (Refusal::OwnAddress, network));
+        let gateways = gateways(&text(ROUTE4), &text(ROUTE6)).into_iter();
+        let gateways = gateways.map(|network| (Refusal::Gateway, network));
+        let resolvers = RESOLVERS.iter().flat_map(|path| resolvers(&text(path), path));
+        let resolvers = resolvers.map(|network| (Refusal::Resolver, network));
+        Ok(Self::of(host.chain(gateways).chain(resolvers), never_block, allowed))
+    }
+
+    fn of(
+        host: impl Iterator<Item = (Refusal, Network)>,
+        never_block: &[IpNet],
+        allowed: Vec<Network>,
+    ) -> Self {
+        let reserved = reserved().into_iter().map(|network| (Refusal::Reserved, network));
+        let listed = |net: &IpNet| Network { net: *net, rule: "never-block".to_owned() };
+        let listed = never_block.iter().map(|net| (Refusal::NeverBlock, listed(net)));
+        let allowed = allowed.into_iter().map(|network| (Refusal::UfwAllow, network));
+        Self(reserved.chain(host).chain(listed).chain(allowed).collect())
+    }
+
+    /// What would be protected on a host without addresses.
+    #[cfg(test)]
+    pub fn without_host(never_block: &[IpNet], allowed: Vec<Network>) -> Self {
+        Self::of(std::iter::empty(), never_block, allowed)
+    }
+
+    /// The first reason why this target is protected, with where that stands.
+    #[must_use]
+    pub fn covers(&self, target: Target) -> Option<(Refusal, &str)> {
+        let inner = embedded_v4(target);
+        self.0
+            .iter()
+            .find(|(_, network)| {
+                target.overlaps(network.net) || inner.is_some_and(|v4| v4.overlaps(network.net))
+            })
+            .map(|(refusal, network)| (*refusal, network.rule.as_str()))
+    }
+}
+
+/// Ranges that no remote host has (RFC 6890), and IPv6 forms that ufw takes and no packet carries.
+fn reserved() -> Vec<Network> {
+    let v4 = [
+        ([0, 0, 0, 0], 8, "this network"),
+        ([127, 0, 0, 0], 8, "loopback"),
+        ([169, 254, 0, 0], 16, "link-local"),
+        ([224, 0, 0, 0], 4, "multicast"),
+        ([240, 0, 0, 0], 4, "reserved and broadcast"),
+    ]
+    .map(|(octets, prefix, rule)| network(Ipv4Addr::from(octets).into(), prefix, rule));
+    let v6 = [
+        (Ipv6Addr::UNSPECIFIED, 96, "unspecified, loopback and IPv4-compatible"),
+        (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, "link-local"),
+        (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, "multicast"),
+    ]
+    .map(|(address, prefix, rule)| network(address.into(), prefix, rule));
+    v4.into_iter().chain(v6).flatten().collect()
+}
+
+fn own_addresses() -> Result<Vec<Network>, nix::Error> {
+    let mut found = Vec::new();
+    for interface in getifaddrs()? {
+        let name = &interface.interface_name;
+        for address in [interface.address, interface.broadcast].into_iter().flatten() {
+            found.extend(ip(&address).map(|ip| host(ip, &format!("interface {name}"))));
+        }
+    }
+    Ok(found)
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
+}
+
+/// Default gateways from `/proc/net/route` and `/proc/net/ipv6_route` (proc(5)): hexadecimal, IPv4
+/// in the host's byte order.
+fn gateways(route4: &str, route6: &str) -> Vec<Network> {
+    let v4 = route4.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, "00000000", gateway, _, _, _, _, "00000000", ..] = fields.as_slice() else {
+            return None;
+        };
+        let bits = u32::from_str_radix(gateway, 16).ok()?;
+        Some(IpAddr::from(Ipv4Addr::from(bits.to_ne_bytes())))
+    });
+    let v6 = route6.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [destination, "00", _, _, gateway, ..] = fields.as_slice() else { return None };
+        let bits = u128::from_str_radix(gateway, 16).ok()?;
+        let default = destination.bytes().all(|digit| digit == b'0');
+        default.then(|| IpAddr::from(Ipv6Addr::from(bits)))
+    });
+    let given = v4.chain(v6).filter(|gateway| !gateway.is_unspecified());
+    given.map(|gateway| host(gateway, "the routing table")).collect()
+}
+
+/// `nameserver` lines of resolv.conf(5).
+fn resolvers(text: &str, path: &str) -> Vec<Network> {
+    let servers = text.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let ("nameserver", server) = (words.next()?, words.next()?) else { return None };
+        // A link-local server carries its zone.
+        server.split('%').next()?.parse::<IpAddr>().ok()
+    });
+    servers.map(|server| host(server, path)).collect()
+}
+
+/// The IPv4 address inside a NAT64 (RFC 6052) or 6to4 (RFC 3056) address: blocking the one is a
+/// way to hit the other.
+fn embedded_v4(target: Target) -> Option<Target> {
+    let IpNet::V6(net) = target.net() else { return None };
+    let [a, b, c, d, e, f, g, h, .., w, x, y, z] = net.addr().octets();
+    let (octets, skipped) = match (a, b) {
+        (0x00, 0x64) if [c, d, e, f, g, h] == [0xff, 0x9b, 0, 0, 0, 0] => ([w, x, y, z], 96),
+        (0x20, 0x02) => ([c, d, e, f], 16),
+        _ => return None,
+    };
+    let prefix = net.prefix_len().checked_sub(skipped)?.min(32);
+    Target::network(Ipv4Net::new(octets.into(), prefix).ok()?.trunc().into()).ok()
+}
+
+fn host(address: IpAddr, rule: &str) -> Network {
+    Network { net: IpNet::from(canonical(address)), rule: rule.to_owned() }
+}
+
+fn network(address: IpAddr, prefix: u8, rule: &str) -> Option<Network> {
+    Some(Network { net: IpNet::new(address, prefix).ok()?, rule: rule.to_owned() })
+}
+
+/// A file that is not there protects nothing.
+fn text(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+const ROUTE4: &str = "/proc/net/route";
+const ROUTE6: &str = "/proc/net/ipv6_route";
+/// The second names the servers behind systemd-resolved's stub.
+const RESOLVERS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covered(set: &Protected, target: &str) -> Option<Refusal> {
+        set.covers(target.parse().unwrap()).map(|(refusal, _)| refusal)
+    }
+
+    #[test]
+    fn what_no_remote_host_has_is_reserved() {
+        let set = Protected::without_host(&[], Vec::new());
+        for target in [
+            "127.0.0.1",
+            "0.0.0.1",
+            "169.254.1.1",
+            "224.0.0.1",
+            "239.1.1.1",
+            "255.255.255.255",
+            "240.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "ff02::1",
+            "::1.2.3.4",
+            "126.0.0.0/7",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::1",
+        ] {
+            assert_eq!(covered(&set, target), Some(Refusal::Reserved), "{target}");
+        }
+        assert_eq!(covered(&set, "198.51.100.7"), None);
+        assert_eq!(covered(&set, "2001:db8::7"), None);
+    }
+
+    #[test]
+    fn lists_protect_by_overlap_in_both_directions() {
+        let never = ["192.0.2.0/24".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()];
+        let allowed = vec![host("203.0.113.9".parse().unwrap(), "allow any any")];
+        let set = Protected::without_host(&never, allowed);
+        for (target, expected) in [
+            ("192.0.2.77", Some(Refusal::NeverBlock)),
+            ("192.0.2.0/25", Some(Refusal::NeverBlock)),
+            ("192.0.0.0/16", Some(Refusal::NeverBlock)),
+            ("2001:db8:1::5", Some(Refusal::NeverBlock)),
+            ("2001:db8::/32", Some(Refusal::NeverBlock)),
+            ("203.0.113.0/24", Some(Refusal::UfwAllow)),
+            ("203.0.113.10", None),
+            ("192.0.3.1", None),
+        ] {
+            assert_eq!(covered(&set, target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn the_default_gateways_are_read_from_both_tables() {
+        let route4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+            eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+            eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+            tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n";
+        let route6 = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
+            20010db8000000000000000000000001 00000400 00000001 00000000 00000003 eth0\n\
+            20010db8000000000000000000000000 40 00000000000000000000000000000000 00 \
+            00000000000000000000000000000000 00000100 00000001 00000000 00000001 eth0\n";
+        let found: Vec<_> =
+            gateways(route4, route6).iter().map(|network| network.net.to_string()).collect();
+        assert_eq!(found, ["192.0.2.1/32", "2001:db8::1/128"]);
+        assert!(gateways("", "garbage\n\n00").is_empty());
+    }
+
+    #[test]
+    fn name_servers_are_read_with_and_without_a_zone() {
+        let text = "# nameserver 9.9.9.9\nnameserver 192.0.2.53\n nameserver fe80::1%eth0\n\
+            search example.org\nnameserver\nnameserver x\n";
+        let found: Vec<_> =
+            resolvers(text, "x").iter().map(|network| network.net.to_string()).collect();
+        assert_eq!(found, ["192.0.2.53/32", "fe80::1/128"]);
+    }
+
+    #[test]
+    fn loopback_of_this_machine_is_among_its_own_addresses() {
+        assert!(own_addresses().unwrap().iter().any(|network| network.net.addr().is_loopback()));
+    }
+}

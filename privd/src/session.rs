@@ -1,0 +1,256 @@
+//! One connection: requests in, replies out, each in its own thread.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use protocol::{
+    Block, BlockInfo, FrameError, List, Outcome, Page, Reply, ReplyFrame, Request, RequestFrame,
+    Shown, Status, Target, Text, Unblock, Verdict, frame,
+};
+use slog::{Logger, warn};
+
+use crate::audit;
+use crate::enforcer::{Answer, Order};
+use crate::peer::Peer;
+use crate::policy::{self, Asker};
+use crate::snapshot::Published;
+
+/// Everything a connection needs.
+#[derive(Clone)]
+pub struct Session {
+    /// Who asks.
+    pub peer: Peer,
+    /// Where changes are ordered.
+    pub orders: SyncSender<Order>,
+    /// Where answers without a change come from.
+    pub published: Arc<Published>,
+    /// The logger.
+    pub log: Logger,
+}
+
+impl Session {
+    /// Serves the connection until the peer goes, breaks the protocol, or stops reading.
+    pub fn serve(self, stream: UnixStream) {
+        let (replies, outgoing) = mpsc::channel();
+        let slots = Arc::new(Slots::default());
+        let Ok(writing) = stream.try_clone() else { return };
+        let freed = Arc::clone(&slots);
+        let writer = thread::Builder::new().name("writer".into()).stack_size(STACK);
+        if writer.spawn(move || write(writing, &outgoing, &freed)).is_err() {
+            return;
+        }
+        let mut incoming = Frames { stream, deadline: None };
+        loop {
+            if !slots.take() {
+                return;
+            }
+            incoming.deadline = None;
+            match frame::read::<RequestFrame>(&mut incoming) {
+                Ok(message) => self.dispatch(message, &replies),
+                Err(error) => {
+                    self.end(&error, incoming.stream);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn dispatch(&self, message: RequestFrame, replies: &Sender<ReplyFrame>) {
+        let RequestFrame { id, request } = message;
+        let replies = replies.clone();
+        // The writer may be gone; then there is nobody to tell.
+        let answer = Box::new(move |reply| drop(replies.send(ReplyFrame { id, reply })));
+        let verb = request.verb();
+        if !self.peer.may(&request) {
+            warn!(self.log, "request"; "verb" => verb, "outcome" => "forbidden", "peer" => %self.peer);
+            return answer(Reply::Forbidden);
+        }
+        match request {
+            Request::Block(block) => return self.block(block, answer),
+            Request::Unblock(unblock) => return self.unblock(unblock, answer),
+            Request::List(list) => answer(Reply::List(self.list(list))),
+            Request::Show(target) => answer(Reply::Show(Box::new(self.show(target)))),
+            Request::Status => answer(Reply::Status(Box::new(self.status()))),
+        }
+        audit::asked(&self.log, &self.peer, verb, "answered");
+    }
+
+    fn block(&self, block: Block, answer: Answer) {
+        if let Some(verdicts) = self.already(&block) {
+            audit::blocked(&self.log, &self.peer, &block, &verdicts);
+            return answer(Reply::Block(verdicts));
+        }
+        self.order(Order::Block(self.peer, block, answer));
+    }
+
+    fn unblock(&self, unblock: Unblock, answer: Answer) {
+        self.order(Order::Unblock(self.peer, unblock, answer));
+    }
+
+    fn order(&self, order: Order) {
+        self.published.joined();
+        match self.orders.try_send(order) {
+            Ok(()) => {}
+            Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => {
+                self.published.left();
+                self.turn_away(order);
+            }
+        }
+    }
+
+    fn turn_away(&self, order: Order) {
+        let detail = Text::truncated("too many requests wait for the firewall");
+        match order {
+            Order::Block(peer, block, answer) => {
+                let verdict = |target: &Target| Verdict {
+                    target: *target,
+                    outcome: Outcome::Unavailable,
+                    detail: detail.clone(),
+                };
+                let verdicts: Vec<Verdict> = block.targets.as_slice().iter().map(verdict).collect();
+                audit::blocked(&self.log, &peer, &block, &verdicts);
+                answer(Reply::Block(verdicts));
+            }
+            Order::Unblock(_, _, answer) => answer(Reply::Forbidden),
+            Order::Reload(..) | Order::Stop => {}
+        }
+    }
+
+    /// All targets in force and nothing touched since: answered here, no process is started.
+    fn already(&self, block: &Block) -> Option<Vec<Verdict>> {
+        let snapshot = self.published.read();
+        let verdict = |target: &Target| {
+            let outcome = Outcome::AlreadyBlocked(snapshot.in_force(*target)?);
+            Some(Verdict { target: *target, outcome, detail: Text::default() })
+        };
+        let verdicts = block.targets.as_slice().iter().map(verdict).collect::<Option<_>>()?;
+        snapshot.stamp.is_current().then_some(verdicts)
+    }
+
+    fn list(&self, list: List) -> Page {
+        let snapshot = self.published.read();
+        let limit = usize::from(list.limit.min(Page::MAX_BLOCKS));
+        let start = list.after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let mut rows = snapshot.blocks.range((start, std::ops::Bound::Unbounded));
+        let blocks: Vec<BlockInfo> =
+            rows.by_ref().take(limit).map(|(target, live)| live.info(*target)).collect();
+        let total = u64::try_from(snapshot.blocks.len()).unwrap_or(u64::MAX);
+        Page { blocks, total, more: rows.next().is_some() }
+    }
+
+    fn show(&self, target: Target) -> Shown {
+        let snapshot = self.published.read();
+        let asker = Asker { role: self.peer.role, requester: None };
+        let denial = policy::decide(target, asker, &snapshot.protected, &snapshot.limits).err();
+        Shown {
+            block: snapshot.around(target).map(|(block, live)| live.info(block)),
+            refusal: denial.as_ref().map(|denial| denial.refusal),
+            detail: Text::truncated(&denial.map_or_else(String::new, |denial| denial.detail)),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let snapshot = self.published.read();
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Status {
+            version: Text::truncated(env!("CARGO_PKG_VERSION")),
+            pid: std::process::id(),
+            firewall: Text::truncated("ufw"),
+            enforce: snapshot.enforce,
+            problem: snapshot.problem.clone(),
+            live_blocks: count(snapshot.blocks.len()),
+            not_in_force: count(snapshot.blocks.values().filter(|live| !live.in_force).count()),
+            max_blocks: count(snapshot.limits.max_blocks),
+            queued: self.published.queued(),
+            verified_at: snapshot.verified_at,
+        }
+    }
+
+    fn end(&self, error: &FrameError, mut stream: UnixStream) {
+        match error {
+            FrameError::Closed => return,
+            // The one thing that two releases can always tell each other.
+            FrameError::Version { .. } => {
+                drop(io::Write::write_all(&mut stream, &frame::version_notice()));
+            }
+            _ => {}
+        }
+        warn!(self.log, "connection ended by privd"; "why" => %error, "peer" => %self.peer);
+        drop(stream.shutdown(std::net::Shutdown::Both));
+    }
+}
+
+/// Reads frames: waits for the first byte as long as it takes, for the rest until a deadline.
+struct Frames {
+    stream: UnixStream,
+    deadline: Option<Instant>,
+}
+
+impl Read for Frames {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(left)?;
+        let read = self.stream.read(buffer)?;
+        if self.deadline.is_none() {
+            self.deadline = Instant::now().checked_add(FRAME_DEADLINE);
+        }
+        Ok(read)
+    }
+}
+
+/// Writes replies until the connection breaks; a peer that does not read loses it.
+fn write(mut stream: UnixStream, outgoing: &Receiver<ReplyFrame>, slots: &Slots) {
+    let patient = stream.set_write_timeout(Some(FRAME_DEADLINE)).is_ok();
+    while let Ok(reply) = outgoing.recv() {
+        if !patient || frame::write(&mut stream, &reply).is_err() {
+            break;
+        }
+        slots.give_back();
+    }
+    slots.close();
+    drop(stream.shutdown(std::net::Shutdown::Both));
+}
+
+/// Requests of one connection that may be unanswered at a time: beyond, it is not read from.
+#[derive(Default)]
+struct Slots {
+    state: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl Slots {
+    /// Waits for a slot. False: the connection is closed.
+    fn take(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |(taken, closed): &mut (usize, bool)| *taken >= IN_FLIGHT && !*closed;
+        let mut state =
+            self.changed.wait_while(state, full).unwrap_or_else(PoisonError::into_inner);
+        state.0 = state.0.saturating_add(1);
+        !state.1
+    }
+
+    fn give_back(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = state.0.saturating_sub(1);
+        self.changed.notify_one();
+    }
+
+    fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.changed.notify_one();
+    }
+}
+
+/// For the rest of a frame once it has begun, and for a reply to be taken.
+const FRAME_DEADLINE: Duration = Duration::from_secs(10);
+/// Unanswered requests of one connection.
+const IN_FLIGHT: usize = 64;
+/// Bytes of stack of a connection's thread.
+pub const STACK: usize = 256 << 10;

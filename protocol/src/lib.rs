@@ -1,0 +1,64 @@
+//! What webhookd, webhookctl and webhook-privd say to each other.
+//!
+//! One Unix stream socket, `/run/webhook-privd/privd.sock`, carries frames both ways:
+//!
+//! ```text
+//!  0         1                     5                          5 + length
+//!  +---------+---------------------+---------------------------+
+//!  | version | length, u32, little | payload: one message,     |
+//!  | 1 byte  | endian              | bincode, fixed-int, LE    |
+//!  +---------+---------------------+---------------------------+
+//! ```
+//!
+//! * The version byte comes first and never moves: two releases that disagree about everything
+//!   else can still tell each other so. A frame of length 0 says only "I speak this version".
+//! * The length is checked against the direction's cap ([`RequestFrame`]: 512 KiB,
+//!   [`ReplyFrame`]: 8 MiB) before a byte is allocated.
+//! * The message must use the payload up exactly. Anything else ends the connection: a peer that
+//!   breaks the protocol is never resynchronised with.
+//! * Each request carries an id that its reply repeats. Replies may overtake each other.
+//!
+//! | request | who may ask | reply | what it does |
+//! |---|---|---|---|
+//! | [`Request::Block`] | webhookd, uid 0 | [`Reply::Block`] | puts 1 to 10,000 targets in force, one [`Verdict`] each |
+//! | [`Request::Unblock`] | uid 0 | [`Reply::Unblock`] | lifts blocks, one [`Lift`] each |
+//! | [`Request::List`] | uid 0 | [`Reply::List`] | one [`Page`] of live blocks |
+//! | [`Request::Show`] | uid 0 | [`Reply::Show`] | all that is known about one target |
+//! | [`Request::Status`] | webhookd, uid 0 | [`Reply::Status`] | the daemon's state in numbers and words |
+//!
+//! A `Block` of one address, `198.51.100.7`, with empty texts looks like this (see the golden-byte
+//! tests in `message.rs`):
+//!
+//! ```text
+//! 01                                 version 1
+//! 46 00 00 00                        70 bytes follow
+//! 07 00 00 00 00 00 00 00            request id 7
+//! 00 00 00 00                        Block
+//! 01 00 .. 00 (16 bytes)             event id 1
+//! 00                                 no requester
+//! 01 00 00 00 00 00 00 00            one target
+//! 00 00 00 00 c6 33 64 07 20         IPv4 198.51.100.7 /32
+//! ..                                 reason, rule name, alert id: three lengths of zero
+//! ```
+//!
+//! Nothing here does I/O except [`frame::read`] and [`frame::write`] on a caller's stream; the
+//! frontend uses the same parts under tokio.
+
+mod error;
+pub mod frame;
+mod message;
+mod outcome;
+mod target;
+mod text;
+mod untrusted;
+
+pub use error::{FrameError, TargetError};
+pub use frame::VERSION;
+pub use message::{
+    Block, BlockInfo, EventId, Lift, LiftOutcome, List, MAX_TARGETS, Message, Page, Reply,
+    ReplyFrame, Request, RequestFrame, Shown, Status, Targets, Unblock,
+};
+pub use outcome::{Enforced, Outcome, Refusal, Until, Verdict};
+pub use target::{Target, canonical};
+pub use text::Text;
+pub use untrusted::Untrusted;

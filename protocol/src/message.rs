@@ -1,0 +1,284 @@
+//! The messages: requests of the unprivileged side, replies of privd.
+//!
+//! bincode numbers variants in order and is not self-describing: a change of order, of a field or
+//! of a type changes the bytes, breaks the golden tests below and must raise [`VERSION`](crate::VERSION).
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Refusal, Target, Text, Until, Verdict};
+
+/// The most targets in one request.
+pub const MAX_TARGETS: usize = 10_000;
+
+/// A message that travels as a frame of its own.
+pub trait Message: Serialize + DeserializeOwned {
+    /// Cap on the payload, in bytes.
+    const MAX_BYTES: usize;
+}
+
+/// A request with the id that its reply will carry.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RequestFrame {
+    /// Chosen by the asking side, unique among its requests in flight.
+    pub id: u64,
+    /// What is asked.
+    pub request: Request,
+}
+
+impl Message for RequestFrame {
+    // 10,000 IPv6 targets of 21 bytes and three texts are 213 kB.
+    const MAX_BYTES: usize = 512 << 10;
+}
+
+/// A reply with the id of its request.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ReplyFrame {
+    /// The request's id.
+    pub id: u64,
+    /// The answer.
+    pub reply: Reply,
+}
+
+impl Message for ReplyFrame {
+    // 10,000 verdicts with a sentence of 200 bytes each are 3 MB.
+    const MAX_BYTES: usize = 8 << 20;
+}
+
+/// The verbs.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Request {
+    /// Put targets in force.
+    Block(Block),
+    /// Lift blocks.
+    Unblock(Unblock),
+    /// One page of live blocks.
+    List(List),
+    /// All about one target.
+    Show(Target),
+    /// The daemon's state.
+    Status,
+}
+
+impl Request {
+    /// The verb as it stands in the log.
+    #[must_use]
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Self::Block(_) => "block",
+            Self::Unblock(_) => "unblock",
+            Self::List(_) => "list",
+            Self::Show(_) => "show",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// The answers, one for each verb, and the refusal of a verb.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Reply {
+    /// One verdict a target, in the request's order.
+    Block(Vec<Verdict>),
+    /// One line a target lifted or asked for.
+    Unblock(Vec<Lift>),
+    /// One page.
+    List(Page),
+    /// What is known.
+    Show(Box<Shown>),
+    /// The state.
+    Status(Box<Status>),
+    /// This peer may not use this verb.
+    Forbidden,
+}
+
+/// Asks for targets to be blocked.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Block {
+    /// Ties the lines of both daemons' logs together.
+    pub event: EventId,
+    /// Who asked webhookd; never blocked by its own request. None for webhookctl.
+    pub requester: Option<IpAddr>,
+    /// What to block.
+    pub targets: Targets,
+    /// Why, in the requester's words.
+    pub reason: Text,
+    /// The detection rule's name.
+    pub rule_name: Text,
+    /// The alert's id.
+    pub alert_id: Text,
+}
+
+/// Between 1 and [`MAX_TARGETS`] targets.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "Vec<Target>")]
+pub struct Targets(Vec<Target>);
+
+impl Targets {
+    /// The targets, in the request's order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Target] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<Target>> for Targets {
+    type Error = TargetCount;
+
+    fn try_from(targets: Vec<Target>) -> Result<Self, TargetCount> {
+        if targets.is_empty() || targets.len() > MAX_TARGETS {
+            Err(TargetCount(targets.len()))
+        } else {
+            Ok(Self(targets))
+        }
+    }
+}
+
+/// No target, or too many.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} targets; a request carries 1 to {MAX_TARGETS}")]
+pub struct TargetCount(usize);
+
+/// Asks for blocks to be lifted.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Unblock {
+    /// Ties the lines of the log together.
+    pub event: EventId,
+    /// Which blocks; None means all.
+    pub targets: Option<Targets>,
+}
+
+/// Asks for a page of live blocks, in the order of their addresses.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct List {
+    /// The last target of the page before; None starts.
+    pub after: Option<Target>,
+    /// How many at most; privd sends [`Page::MAX_BLOCKS`] at most.
+    pub limit: u16,
+}
+
+/// Joins the lines that the two daemons log about one request: `event.id` in ECS.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EventId(pub u128);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:032x}", self.0)
+    }
+}
+
+/// What became of one block that was to be lifted.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Lift {
+    /// The target.
+    pub target: Target,
+    /// What became of it.
+    pub outcome: LiftOutcome,
+    /// More in words; often empty.
+    pub detail: Text,
+}
+
+/// What can become of a block that is to be lifted.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum LiftOutcome {
+    /// Our rules are gone, read back.
+    Lifted,
+    /// We had no such block.
+    NotBlocked,
+    /// Our rules could not be removed.
+    Failed,
+}
+
+impl LiftOutcome {
+    /// The published word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lifted => "lifted",
+            Self::NotBlocked => "not-blocked",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Part of the list of live blocks.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Page {
+    /// Ordered by target.
+    pub blocks: Vec<BlockInfo>,
+    /// How many live blocks there are in all.
+    pub total: u64,
+    /// Whether another page follows the last target here.
+    pub more: bool,
+}
+
+impl Page {
+    /// Rows in one page at most: three full texts each keep it under the frame's cap.
+    pub const MAX_BLOCKS: u16 = 1_000;
+}
+
+/// One live block.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BlockInfo {
+    /// What is dropped.
+    pub target: Target,
+    /// Since when, in seconds since the Unix epoch.
+    pub since: u64,
+    /// When it ends.
+    pub until: Until,
+    /// Why, in the requester's words.
+    pub reason: Text,
+    /// The detection rule's name.
+    pub rule_name: Text,
+    /// The alert's id.
+    pub alert_id: Text,
+    /// Uid of the process that asked privd.
+    pub peer_uid: u32,
+    /// Pid of the process that asked privd, at that time.
+    pub peer_pid: i32,
+    /// The address that asked webhookd; None for webhookctl.
+    pub requester: Option<IpAddr>,
+    /// Whether it was in force when last looked at.
+    pub in_force: bool,
+}
+
+/// All that is known about one target.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Shown {
+    /// The live block of exactly this target, or the narrowest one around it.
+    pub block: Option<BlockInfo>,
+    /// Why a request for this target would be refused now.
+    pub refusal: Option<Refusal>,
+    /// What stands behind the refusal, or in the block's way.
+    pub detail: Text,
+}
+
+/// privd's state.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Status {
+    /// privd's release.
+    pub version: Text,
+    /// privd's process id.
+    pub pid: u32,
+    /// The engine: `ufw`.
+    pub firewall: Text,
+    /// False in observe mode.
+    pub enforce: bool,
+    /// None when blocks can be put in force; otherwise why not, and what to run.
+    pub problem: Option<Text>,
+    /// Live blocks.
+    pub live_blocks: u64,
+    /// Live blocks that were not in force when last looked at.
+    pub not_in_force: u64,
+    /// `max-blocks`.
+    pub max_blocks: u64,
+    /// Requests waiting for the firewall.
+    pub queued: u64,
+    /// When rules and kernel were last read back, in seconds since the Unix epoch.
+    pub verified_at: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests;

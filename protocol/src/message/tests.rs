@@ -1,0 +1,221 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Enforced, FrameError, Outcome, frame};
+
+fn block_of(targets: Vec<Target>) -> RequestFrame {
+    RequestFrame {
+        id: 7,
+        request: Request::Block(Block {
+            event: EventId(1),
+            requester: None,
+            targets: targets.try_into().unwrap(),
+            reason: Text::default(),
+            rule_name: Text::default(),
+            alert_id: Text::default(),
+        }),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn golden_block() {
+    let frame = frame::encode(&block_of(vec!["198.51.100.7".parse().unwrap()])).unwrap();
+    let golden = concat!(
+        "01",
+        "46000000",
+        "0700000000000000",
+        "00000000",
+        "01000000000000000000000000000000",
+        "00",
+        "0100000000000000",
+        "00000000c633640720",
+        "0000000000000000",
+        "0000000000000000",
+        "0000000000000000",
+    );
+    assert_eq!(hex(&frame), golden);
+}
+
+#[test]
+fn golden_block_of_a_network_with_texts() {
+    let mut message = block_of(vec!["2001:db8::/48".parse().unwrap()]);
+    if let Request::Block(block) = &mut message.request {
+        block.requester = Some("10.0.0.9".parse().unwrap());
+        block.reason = Text::truncated("ssh");
+    }
+    let golden = concat!(
+        "01",
+        "5d000000",
+        "0700000000000000",
+        "00000000",
+        "01000000000000000000000000000000",
+        "01000000000a000009",
+        "0100000000000000",
+        "0100000020010db800000000000000000000000030",
+        "0300000000000000737368",
+        "0000000000000000",
+        "0000000000000000",
+    );
+    assert_eq!(hex(&frame::encode(&message).unwrap()), golden);
+}
+
+#[test]
+fn golden_verbs_and_replies() {
+    let list = Request::List(List { after: None, limit: 2 });
+    let show = Request::Show("198.51.100.7".parse().unwrap());
+    let unblock = Request::Unblock(Unblock { event: EventId(2), targets: None });
+    for (request, golden) in [
+        (list, "010f000000010000000000000002000000000200"),
+        (show, "01150000000100000000000000030000000000 0000c633640720"),
+        (unblock, "011d000000010000000000000001000000020000000000000000000000000000 0000"),
+        (Request::Status, "010c000000010000000000000004000000"),
+    ] {
+        let frame = frame::encode(&RequestFrame { id: 1, request }).unwrap();
+        assert_eq!(hex(&frame), golden.replace(' ', ""));
+    }
+    let target: Target = "198.51.100.7".parse().unwrap();
+    let verdict = |outcome| Verdict { target, outcome, detail: Text::default() };
+    let enforced = Enforced { target, until: Until::At(0x5000) };
+    for (outcome, golden) in [
+        (Outcome::Blocked(enforced), "0000000000000000c633640720010000000050000000000000"),
+        (Outcome::Refused(Refusal::UfwAllow), "0400000005000000"),
+        (Outcome::OverQuota { retry_after_seconds: 60 }, "050000003c000000"),
+        (Outcome::Unavailable, "09000000"),
+    ] {
+        let reply = ReplyFrame { id: 1, reply: Reply::Block(vec![verdict(outcome)]) };
+        let frame = hex(&frame::encode(&reply).unwrap());
+        let golden = format!("010000000000000000000000c633640720{golden}0000000000000000");
+        assert!(frame.ends_with(&golden), "{frame} does not end with {golden}");
+    }
+    let forbidden = ReplyFrame { id: 1, reply: Reply::Forbidden };
+    assert_eq!(hex(&frame::encode(&forbidden).unwrap()), "010c000000010000000000000005000000");
+}
+
+#[test]
+fn a_request_without_or_with_too_many_targets_is_refused() {
+    let target: Target = "198.51.100.7".parse().unwrap();
+    assert!(Targets::try_from(vec![]).is_err());
+    assert!(Targets::try_from(vec![target; MAX_TARGETS + 1]).is_err());
+    // On the wire too: the count of the golden frame set to zero, its target cut out.
+    let mut frame = frame::encode(&block_of(vec![target])).unwrap();
+    frame.drain(42..51);
+    frame[34] = 0;
+    frame[1] -= 9;
+    let error = frame::read::<RequestFrame>(&mut frame.as_slice()).unwrap_err();
+    assert!(matches!(error, FrameError::Decode(_)), "{error}");
+}
+
+#[test]
+fn the_largest_request_and_reply_fit_their_caps() {
+    let target: Target = "2001:db8::7".parse().unwrap();
+    let text = Text::truncated(&"x".repeat(Text::MAX_BYTES));
+    let mut request = block_of(vec![target; MAX_TARGETS]);
+    if let Request::Block(block) = &mut request.request {
+        block.requester = Some("2001:db8::9".parse().unwrap());
+        block.reason = text.clone();
+        block.rule_name = text.clone();
+        block.alert_id = text.clone();
+    }
+    frame::encode(&request).unwrap();
+
+    let enforced = Enforced { target, until: Until::At(u64::MAX) };
+    let detail = Text::truncated(&"x".repeat(200));
+    let verdict = Verdict { target, outcome: Outcome::Blocked(enforced), detail };
+    let reply = ReplyFrame { id: 1, reply: Reply::Block(vec![verdict; MAX_TARGETS]) };
+    frame::encode(&reply).unwrap();
+
+    let row = BlockInfo {
+        target,
+        since: 1,
+        until: Until::At(2),
+        reason: text.clone(),
+        rule_name: text.clone(),
+        alert_id: text,
+        peer_uid: 0,
+        peer_pid: 1,
+        requester: Some("2001:db8::9".parse().unwrap()),
+        in_force: true,
+    };
+    let blocks = vec![row; usize::from(Page::MAX_BLOCKS)];
+    let page = Page { blocks, total: 1, more: true };
+    frame::encode(&ReplyFrame { id: 1, reply: Reply::List(page) }).unwrap();
+}
+
+#[test]
+fn targets_that_are_not_canonical_are_refused_on_the_wire() {
+    let good = frame::encode(&block_of(vec!["198.51.100.0/24".parse().unwrap()])).unwrap();
+    for (offset, value) in [(49, 1_u8), (50, 0), (50, 33), (42, 2)] {
+        let mut frame = good.clone();
+        frame[offset] = value;
+        let error = frame::read::<RequestFrame>(&mut frame.as_slice()).unwrap_err();
+        assert!(matches!(error, FrameError::Decode(_)), "byte {offset} = {value}: {error}");
+    }
+}
+
+fn any_target() -> impl Strategy<Value = Target> {
+    (any::<u128>(), any::<bool>(), 1_u8..=128).prop_filter_map("canonical", |(bits, v6, prefix)| {
+        let address = if v6 {
+            IpAddr::from(bits.to_be_bytes())
+        } else {
+            IpAddr::from(u32::try_from(bits >> 96).unwrap().to_be_bytes())
+        };
+        let net = ipnet::IpNet::new(address, prefix).ok()?;
+        Target::network(net.trunc()).ok()
+    })
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    let targets = proptest::collection::vec(any_target(), 1..20);
+    let block = (any::<u128>(), any::<Option<IpAddr>>(), targets, ".{0,300}", ".{0,40}").prop_map(
+        |(event, requester, targets, reason, rule)| {
+            Request::Block(Block {
+                event: EventId(event),
+                requester,
+                targets: targets.try_into().unwrap(),
+                reason: Text::truncated(&reason),
+                rule_name: Text::truncated(&rule),
+                alert_id: Text::default(),
+            })
+        },
+    );
+    prop_oneof![
+        block,
+        any_target().prop_map(Request::Show),
+        (proptest::option::of(any_target()), any::<u16>())
+            .prop_map(|(after, limit)| Request::List(List { after, limit })),
+        Just(Request::Status),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_request_survives_the_round_trip(id in any::<u64>(), request in any_request()) {
+        let message = RequestFrame { id, request };
+        let frame = frame::encode(&message).unwrap();
+        prop_assert_eq!(frame::read::<RequestFrame>(&mut frame.as_slice()).unwrap(), message);
+    }
+
+    #[test]
+    fn bytes_that_decode_encode_to_the_same_bytes(
+        id in any::<u64>(), request in any_request(),
+        at in any::<proptest::sample::Index>(), flip in 1_u8..
+    ) {
+        let mut frame = frame::encode(&RequestFrame { id, request }).unwrap();
+        let at = at.index(frame.len());
+        frame[at] ^= flip;
+        if let Ok(message) = frame::read::<RequestFrame>(&mut frame.as_slice()) {
+            prop_assert_eq!(frame::encode(&message).unwrap(), frame);
+        }
+    }
+
+    #[test]
+    fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = frame::decode::<RequestFrame>(&bytes);
+        let _ = frame::decode::<ReplyFrame>(&bytes);
+        let _ = frame::read::<RequestFrame>(&mut bytes.as_slice());
+    }
+}

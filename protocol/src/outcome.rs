@@ -1,0 +1,167 @@
+//! The closed list of outcomes: the same words in answers, metrics and audit documents.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Target, Text};
+
+/// What became of one target of a [`Request::Block`](crate::Request::Block).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The target as it was asked for.
+    pub target: Target,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// More for the operator, in words: which rule stands in the way, what to run. Often empty.
+    pub detail: Text,
+}
+
+/// One of the things that can become of a target. [`Outcome::name`] gives the published word.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Outcome {
+    /// In force since this request, and read back.
+    Blocked(Enforced),
+    /// Was in force before this request.
+    AlreadyBlocked(Enforced),
+    /// Observe mode: would have been blocked.
+    WouldBlock(Enforced),
+    /// Not an address. Only webhookd says this: what reaches the wire is an address.
+    Invalid,
+    /// Policy says no.
+    Refused(Refusal),
+    /// Too many new blocks a minute.
+    OverQuota {
+        /// Whole seconds until there is room again.
+        retry_after_seconds: u32,
+    },
+    /// The firewall's tool failed.
+    Failed,
+    /// The tool ran, yet the block could not be read back as effective.
+    Unverified,
+    /// Not finished in time; the work goes on.
+    Pending,
+    /// Nothing can be blocked now: privd away, firewall inactive, table full.
+    Unavailable,
+}
+
+impl Outcome {
+    /// The published word: answers, metrics and audit documents use it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Blocked(_) => "blocked",
+            Self::AlreadyBlocked(_) => "already-blocked",
+            Self::WouldBlock(_) => "would-block",
+            Self::Invalid => "invalid",
+            Self::Refused(_) => "refused",
+            Self::OverQuota { .. } => "over-quota",
+            Self::Failed => "failed",
+            Self::Unverified => "unverified",
+            Self::Pending => "pending",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// How a block is in force.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Enforced {
+    /// What the firewall drops: the target, or a network around it.
+    pub target: Target,
+    /// When it ends.
+    pub until: Until,
+}
+
+/// When a block ends.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Until {
+    /// Never by itself.
+    Permanent,
+    /// At this time, in seconds since the Unix epoch.
+    At(u64),
+}
+
+/// Why policy refuses a target.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Refusal {
+    /// Loopback, unspecified, multicast, link-local, broadcast or otherwise not a remote host.
+    Reserved,
+    /// An address of this host.
+    OwnAddress,
+    /// A default gateway of this host.
+    Gateway,
+    /// A name server that this host uses.
+    Resolver,
+    /// Listed in `never-block`.
+    NeverBlock,
+    /// The source of an inbound ufw allow or limit rule.
+    UfwAllow,
+    /// The address that asked for the block.
+    Requester,
+    /// Wider than `widest-v4` or `widest-v6`.
+    TooWide,
+}
+
+impl Refusal {
+    /// Every reason there is.
+    pub const ALL: [Self; 8] = [
+        Self::Reserved,
+        Self::OwnAddress,
+        Self::Gateway,
+        Self::Resolver,
+        Self::NeverBlock,
+        Self::UfwAllow,
+        Self::Requester,
+        Self::TooWide,
+    ];
+
+    /// The published word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::OwnAddress => "own-address",
+            Self::Gateway => "gateway",
+            Self::Resolver => "resolver",
+            Self::NeverBlock => "never-block",
+            Self::UfwAllow => "ufw-allow",
+            Self::Requester => "requester",
+            Self::TooWide => "too-wide",
+        }
+    }
+
+    /// A sentence's end: "198.51.100.7 is ...".
+    #[must_use]
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::Reserved => "in a range that no remote host has",
+            Self::OwnAddress => "an address of this host",
+            Self::Gateway => "this host's default gateway",
+            Self::Resolver => "a name server of this host",
+            Self::NeverBlock => "listed in never-block",
+            Self::UfwAllow => "allowed by a ufw rule of the administrator",
+            Self::Requester => "the address that asked for the block",
+            Self::TooWide => "a network wider than the configuration permits",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_names_are_distinct() {
+        let mut names: Vec<_> = Refusal::ALL.iter().map(|reason| reason.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Refusal::ALL.len());
+    }
+}

@@ -1,0 +1,71 @@
+//! Text of bounded length.
+
+use std::fmt;
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
+
+/// A text of at most [`Text::MAX_BYTES`] bytes, so that no message grows without bound.
+///
+/// The content is still outside text: show it through [`Untrusted`](crate::Untrusted).
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String")]
+pub struct Text(String);
+
+impl Text {
+    /// Longest text on the wire, in bytes of UTF-8.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Takes as much of `text` as fits, cut at a character.
+    #[must_use]
+    pub fn truncated(text: &str) -> Self {
+        let end = text.floor_char_boundary(Self::MAX_BYTES);
+        Self(text.get(..end).unwrap_or_default().to_owned())
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Text {
+    type Error = TextTooLong;
+
+    fn try_from(text: String) -> Result<Self, TextTooLong> {
+        if text.len() > Self::MAX_BYTES { Err(TextTooLong(text.len())) } else { Ok(Self(text)) }
+    }
+}
+
+/// A peer sent a text over the bound.
+#[derive(Debug, thiserror::Error)]
+#[error("a text of {0} bytes exceeds {max}", max = Text::MAX_BYTES)]
+pub struct TextTooLong(usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        let text = Text::truncated(&"é".repeat(600));
+        assert_eq!(text.len(), 1024);
+        assert!(text.chars().all(|c| c == 'é'));
+        assert_eq!(Text::truncated(&format!("x{}", "é".repeat(600))).len(), 1023);
+    }
+
+    #[test]
+    fn a_peer_cannot_send_a_longer_one() {
+        assert!(Text::try_from("x".repeat(1024)).is_ok());
+        assert!(Text::try_from("x".repeat(1025)).is_err());
+    }
+}
