@@ -1,1 +1,9 @@
-//! s
+//! The unprivileged side: `webhookd`, which speaks HTTPS to Kibana, and `webhookctl`, the
+//! operator's command. Both know webhook-privd only through its socket.
+//!
+//! The way of an alert: [`server::routes`] checks who asks ([`server::auth`]), reads the body
+//! ([`server::body`]), asks privd ([`privd_client`]) and words the answer ([`server::answer`]).
+
+pub mod ctl;
+pub mod privd_client;
+pub mod server;

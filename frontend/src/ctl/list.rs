@@ -1,0 +1,81 @@
+//! `webhookctl list`.
+
+use protocol::{BlockInfo, List, Page, Untrusted};
+use serde::Serialize;
+
+use crate::ctl::output::{Output, local, rfc3339, until_local, until_rfc3339};
+use crate::ctl::{CtlError, Done};
+use crate::privd_client::PrivdClient;
+
+/// One block as JSON.
+#[derive(Serialize)]
+pub(super) struct Row {
+    target: String,
+    since: String,
+    until: String,
+    in_force: bool,
+    reason: String,
+    rule_name: String,
+    alert_id: String,
+    requester: Option<String>,
+    peer_uid: u32,
+    peer_pid: i32,
+}
+
+impl Row {
+    pub(super) fn new(block: &BlockInfo) -> Self {
+        Self {
+            target: block.target.to_string(),
+            since: rfc3339(block.since),
+            until: until_rfc3339(block.until),
+            in_force: block.in_force,
+            reason: block.reason.to_string(),
+            rule_name: block.rule_name.to_string(),
+            alert_id: block.alert_id.to_string(),
+            requester: block.requester.map(|address| address.to_string()),
+            peer_uid: block.peer_uid,
+            peer_pid: block.peer_pid,
+        }
+    }
+}
+
+pub(super) async fn list(privd: &PrivdClient, output: &Output) -> Result<Done, CtlError> {
+    let mut blocks: Vec<BlockInfo> = Vec::new();
+    loop {
+        let after = blocks.last().map(|block| block.target);
+        let page = privd.list(List { after, limit: Page::MAX_BLOCKS }).await?;
+        let more = page.more && !page.blocks.is_empty();
+        blocks.extend(page.blocks);
+        if !more {
+            break;
+        }
+    }
+    let rows: Vec<Row> = blocks.iter().map(Row::new).collect();
+    let mut lines = vec![format!("{:<24} {:<19}  {:<19}  WHY", "ADDRESS", "SINCE", "UNTIL")];
+    lines.extend(blocks.iter().map(|block| {
+        let mark = if block.in_force { "" } else { " (NOT IN FORCE: see `webhookctl status`)" };
+        format!(
+            "{:<24} {:<19}  {:<19}  {}{mark}",
+            block.target.to_string(),
+            local(block.since),
+            until_local(block.until),
+            why(block)
+        )
+    }));
+    if blocks.is_empty() {
+        lines = vec!["Nothing is blocked.".to_owned()];
+    }
+    output.print(&rows, &lines)?;
+    Ok(Done::Well)
+}
+
+/// The rule and the reason, whichever there is.
+pub(super) fn why(block: &BlockInfo) -> String {
+    let (rule, reason) = (Untrusted(&block.rule_name), Untrusted(&block.reason));
+    match (block.rule_name.is_empty(), block.reason.is_empty()) {
+        (false, false) => format!("{rule}: {reason}"),
+        (false, true) => rule.to_string(),
+        (true, false) => reason.to_string(),
+        (true, true) => "-".to_owned(),
+    }
+}

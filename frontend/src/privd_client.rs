@@ -1,0 +1,303 @@
+//! webhook-privd's other end: one function a verb over one multiplexed connection.
+//!
+//! A connection is made when it is first needed and again after it broke. Every request is
+//! idempotent, so one that was under way when privd restarted is simply asked again, once.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use protocol::{
+    Block, EventId, FrameError, Lift, List, Page, Reply, ReplyFrame, Request, RequestFrame, Shown,
+    Status, Target, Unblock, Verdict, frame,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+/// A way to privd; clones share its connection.
+#[derive(Clone, Debug)]
+pub struct PrivdClient {
+    path: Arc<PathBuf>,
+    patience: Duration,
+    connection: Arc<tokio::sync::Mutex<Option<Connection>>>,
+    next_id: Arc<AtomicU64>,
+}
+
+impl PrivdClient {
+    /// A client for the socket at `path`; connects at the first request. `patience` bounds how
+    /// long a request waits for a socket that nobody serves: privd is away while it restarts.
+    #[must_use]
+    pub fn new(path: &Path, patience: Duration) -> Self {
+        Self {
+            path: Arc::new(path.to_owned()),
+            patience,
+            connection: Arc::default(),
+            next_id: Arc::default(),
+        }
+    }
+
+    /// Puts targets in force; one verdict each, in order.
+    ///
+    /// # Errors
+    /// privd cannot be reached or does not answer in time.
+    pub async fn block(&self, block: Block) -> Result<Vec<Verdict>, PrivdError> {
+        match self.ask(Request::Block(block)).await? {
+            Reply::Block(verdicts) => Ok(verdicts),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lifts blocks.
+    ///
+    /// # Errors
+    /// As [`PrivdClient::block`].
+    pub async fn unblock(&self, unblock: Unblock) -> Result<Vec<Lift>, PrivdError> {
+        match self.ask(Request::Unblock(unblock)).await? {
+            Reply::Unblock(lifts) => Ok(lifts),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// One page of live blocks.
+    ///
+    /// # Errors
+    /// As [`PrivdClient::block`].
+    pub async fn list(&self, list: List) -> Result<Page, PrivdError> {
+        match self.ask(Request::List(list)).await? {
+            Reply::List(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What is known about a target.
+    ///
+    /// # Errors
+    /// As [`PrivdClient::block`].
+    pub async fn show(&self, target: Target) -> Result<Shown, PrivdError> {
+        match self.ask(Request::Show(target)).await? {
+            Reply::Show(shown) => Ok(*shown),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// privd's state.
+    ///
+    /// # Errors
+    /// As [`PrivdClient::block`].
+    pub async fn status(&self) -> Result<Status, PrivdError> {
+        match self.ask(Request::Status).await? {
+            Reply::Status(status) => Ok(*status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply, PrivdError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let frame = frame::encode(&RequestFrame { id, request })?;
+        match self.exchange(id, frame.clone()).await {
+            Err(PrivdError::Lost) => self.exchange(id, frame).await,
+            done => done,
+        }
+    }
+
+    async fn exchange(&self, id: u64, frame: Vec<u8>) -> Result<Reply, PrivdError> {
+        let (connection, answer) = {
+            let mut slot = self.connection.lock().await;
+            let connection = match slot.take().filter(|connection| !connection.is_broken()) {
+                Some(connection) => connection,
+                None => Connection::open(&self.path, self.patience).await?,
+            };
+            let answer = connection.expect(id);
+            *slot = Some(connection.clone());
+            (connection, answer)
+        };
+        if connection.outgoing.send(frame).await.is_err() {
+            return Err(connection.failure());
+        }
+        match timeout(ANSWER_DEADLINE, answer).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(_)) => Err(connection.failure()),
+            Err(_) => Err(PrivdError::Pending),
+        }
+    }
+}
+
+/// A random id; zero should the system have no randomness, which only makes a log line poorer.
+#[must_use]
+pub fn new_event() -> EventId {
+    let mut bytes = [0; 16];
+    let _ = rand::fill(&mut bytes);
+    EventId(u128::from_be_bytes(bytes))
+}
+
+/// One connection, served by two tasks: one writes, one reads.
+#[derive(Clone, Debug)]
+struct Connection {
+    outgoing: mpsc::Sender<Vec<u8>>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: HashMap<u64, oneshot::Sender<Reply>>,
+    broken: Option<Broken>,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug)]
+enum Broken {
+    Lost,
+    Version { theirs: u8, ours: u8 },
+}
+
+impl Connection {
+    async fn open(path: &Path, patience: Duration) -> Result<Self, PrivdError> {
+        let deadline = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
+        let stream = loop {
+            match UnixStream::connect(path).await {
+                Ok(stream) => break stream,
+                // Only these pass by themselves, when privd is up again.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                    ) && Instant::now() < deadline =>
+                {
+                    sleep(CONNECT_PAUSE).await;
+                }
+                Err(source) => return Err(PrivdError::Connect { path: path.to_owned(), source }),
+            }
+        };
+        let (read, write) = stream.into_split();
+        let (outgoing, frames) = mpsc::channel(OUTGOING);
+        let connection = Self { outgoing, shared: Arc::default() };
+        tokio::spawn(write_frames(write, frames, connection.clone()));
+        tokio::spawn(read_frames(read, connection.clone()));
+        Ok(connection)
+    }
+
+    fn expect(&self, id: u64) -> oneshot::Receiver<Reply> {
+        let (sender, receiver) = oneshot::channel();
+        let mut shared = self.lock();
+        if shared.broken.is_none() {
+            shared.waiting.insert(id, sender);
+        }
+        receiver
+    }
+
+    fn is_broken(&self) -> bool {
+        self.lock().broken.is_some()
+    }
+
+    fn failure(&self) -> PrivdError {
+        match self.lock().broken {
+            Some(Broken::Version { theirs, ours }) => PrivdError::Version { theirs, ours },
+            Some(Broken::Lost) | None => PrivdError::Lost,
+        }
+    }
+
+    /// Ends the connection for everyone who waits on it.
+    fn break_off(&self, why: Broken) {
+        let mut shared = self.lock();
+        shared.broken.get_or_insert(why);
+        shared.waiting.clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn write_frames(
+    mut stream: OwnedWriteHalf,
+    mut frames: mpsc::Receiver<Vec<u8>>,
+    connection: Connection,
+) {
+    // The reading task holds a clone of the connection, so this ends by a failed write.
+    while let Some(frame) = frames.recv().await {
+        if stream.write_all(&frame).await.is_err() {
+            return connection.break_off(Broken::Lost);
+        }
+    }
+}
+
+async fn read_frames(mut stream: OwnedReadHalf, connection: Connection) {
+    loop {
+        match read_frame(&mut stream).await {
+            Ok(ReplyFrame { id, reply }) => {
+                // The caller may have given up already.
+                let waiting = connection.lock().waiting.remove(&id);
+                let _ = waiting.map(|waiting| waiting.send(reply));
+            }
+            Err(FrameError::Version { theirs, ours }) => {
+                return connection.break_off(Broken::Version { theirs, ours });
+            }
+            Err(_) => return connection.break_off(Broken::Lost),
+        }
+    }
+}
+
+async fn read_frame(stream: &mut OwnedReadHalf) -> Result<ReplyFrame, FrameError> {
+    let mut header = [0; frame::HEADER_LEN];
+    stream.read_exact(&mut header).await?;
+    let mut payload = vec![0; frame::payload_len::<ReplyFrame>(header)?];
+    stream.read_exact(&mut payload).await?;
+    frame::decode(&payload)
+}
+
+fn unexpected(reply: &Reply) -> PrivdError {
+    match reply {
+        Reply::Forbidden => PrivdError::Forbidden,
+        _ => PrivdError::Mismatch,
+    }
+}
+
+/// Why privd gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivdError {
+    /// Nobody serves the socket.
+    #[error("webhook-privd cannot be reached at {}: {source}", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The connection broke, twice.
+    #[error("webhook-privd ended the connection")]
+    Lost,
+    /// The two programs are of different releases.
+    #[error("webhook-privd speaks protocol version {theirs}, this program speaks {ours}")]
+    Version {
+        /// privd's.
+        theirs: u8,
+        /// Ours.
+        ours: u8,
+    },
+    /// Not finished in time; privd goes on with it.
+    #[error("webhook-privd has not finished yet; it goes on with the work")]
+    Pending,
+    /// The account may not use the verb.
+    #[error("webhook-privd refuses this command to this user")]
+    Forbidden,
+    /// An answer to something else.
+    #[error("webhook-privd answered another question")]
+    Mismatch,
+    /// Our own message does not fit a frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// Kibana gives up after 60 s.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(50);
+/// Between two attempts to connect.
+const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+/// Frames that may wait for the socket.
+const OUTGOING: usize = 64;

@@ -1,0 +1,262 @@
+//! The answers: status, and a JSON object that Kibana and the guide's callers understand.
+//!
+//! Kibana shows only the string `message` of an error, so every answer has one.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use protocol::{Enforced, Outcome, Until, Untrusted};
+use serde::Serialize;
+
+use crate::server::body::Candidate;
+
+/// One address of the request and what became of it.
+#[derive(Debug)]
+pub struct Answered {
+    /// As it was written.
+    pub candidate: Candidate,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// privd's further words.
+    pub detail: String,
+}
+
+/// Answers a request whose body was understood.
+#[must_use]
+pub fn results(answered: &[Answered]) -> HttpResponse {
+    let status = status(answered.iter().map(|one| &one.outcome));
+    let sentences: Vec<String> = answered.iter().map(sentence).collect();
+    let output = sentences.join("; ");
+    let results: Vec<ResultBody> = answered
+        .iter()
+        .zip(&sentences)
+        .map(|(one, sentence)| ResultBody::new(one, sentence.clone()))
+        .collect();
+    let in_force = status.is_success();
+    let body = Body {
+        status: if in_force { "ok" } else { "error" },
+        ip: answered.first().map(|one| Untrusted(&one.candidate.text).to_string()),
+        message: shortened(&output),
+        error: (!in_force).then(|| shortened(&output)),
+        output: Some(output),
+        results,
+        // The guide's script ended with status 2 when ufw had failed.
+        code: (status == StatusCode::INTERNAL_SERVER_ERROR).then_some(2),
+        ..Body::default()
+    };
+    let mut response = HttpResponse::build(status);
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response.insert_header((RETRY_AFTER, retry_after(answered)));
+    }
+    finish(&mut response, &body)
+}
+
+/// Answers a request that was turned away, with the sentence that says what to mend.
+#[must_use]
+pub fn error(status: StatusCode, message: &str) -> HttpResponse {
+    let body = Body {
+        status: "error",
+        message: shortened(message),
+        error: Some(shortened(message)),
+        ..Body::default()
+    };
+    finish(&mut HttpResponse::build(status), &body)
+}
+
+/// Answers a caller that is not let in: the guide's words, and a sentence for Kibana.
+#[must_use]
+pub fn unauthorized(reason: &str, message: &str) -> HttpResponse {
+    let body = Body {
+        status: "error",
+        message: message.to_owned(),
+        error: Some("unauthorized".to_owned()),
+        reason: Some(reason.to_owned()),
+        ..Body::default()
+    };
+    finish(&mut HttpResponse::build(StatusCode::UNAUTHORIZED), &body)
+}
+
+/// Says that something is well.
+#[must_use]
+pub fn fine(message: &str) -> HttpResponse {
+    let body = Body { status: "ok", message: message.to_owned(), ..Body::default() };
+    finish(&mut HttpResponse::build(StatusCode::OK), &body)
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Body {
+    status: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u8>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    results: Vec<ResultBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct ResultBody {
+    ip: String,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enforced_as: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+}
+
+impl ResultBody {
+    fn new(one: &Answered, message: String) -> Self {
+        let enforced = enforced(&one.outcome);
+        Self {
+            ip: Untrusted(&one.candidate.text).to_string(),
+            outcome: one.outcome.name(),
+            reason: match &one.outcome {
+                Outcome::Refused(refusal) => Some(refusal.name()),
+                _ => None,
+            },
+            message,
+            enforced_as: enforced.map(|enforced| enforced.target.to_string()),
+            until: enforced.map(|enforced| shown_until(enforced.until)),
+        }
+    }
+}
+
+/// The status of a whole answer: what may pass by itself first, because Kibana repeats it and
+/// repeats are free; then whatever is in force; then what a human must mend.
+fn status<'a>(outcomes: impl Iterator<Item = &'a Outcome> + Clone) -> StatusCode {
+    let any = |test: fn(&Outcome) -> bool| outcomes.clone().any(test);
+    let in_force = |outcome: &Outcome| enforced(outcome).is_some();
+    if any(|outcome| matches!(outcome, Outcome::Pending | Outcome::Unavailable)) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if any(|outcome| matches!(outcome, Outcome::Failed | Outcome::Unverified)) {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else if any(|outcome| matches!(outcome, Outcome::OverQuota { .. })) {
+        StatusCode::TOO_MANY_REQUESTS
+    } else if outcomes.clone().all(in_force) {
+        StatusCode::OK
+    } else if any(in_force) {
+        StatusCode::MULTI_STATUS
+    } else if any(|outcome| matches!(outcome, Outcome::Refused(_))) {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::BAD_REQUEST
+    }
+}
+
+const fn enforced(outcome: &Outcome) -> Option<Enforced> {
+    match outcome {
+        Outcome::Blocked(enforced)
+        | Outcome::AlreadyBlocked(enforced)
+        | Outcome::WouldBlock(enforced) => Some(*enforced),
+        _ => None,
+    }
+}
+
+/// The sentence about one address; the first two are the guide's.
+fn sentence(one: &Answered) -> String {
+    let ip = Untrusted(&one.candidate.text);
+    let detail = Untrusted(&one.detail);
+    let more = |sentence: String| {
+        if one.detail.is_empty() { sentence } else { format!("{sentence} ({detail})") }
+    };
+    match &one.outcome {
+        Outcome::Blocked(_) => more(format!("Blocked IP: {ip}")),
+        Outcome::AlreadyBlocked(_) => more(format!("IP already blocked: {ip}")),
+        Outcome::WouldBlock(_) => more(format!("Would block IP (observe mode): {ip}")),
+        Outcome::Invalid => format!("Invalid IP: {ip} {detail}"),
+        Outcome::Refused(refusal) => {
+            more(format!("Refused to block {ip}: it is {}", refusal.explanation()))
+        }
+        Outcome::OverQuota { retry_after_seconds } => {
+            format!(
+                "Too many new blocks a minute, not yet blocked: {ip}; again in {retry_after_seconds} s"
+            )
+        }
+        Outcome::Failed => format!("Failed to block IP {ip}: {detail}"),
+        Outcome::Unverified => format!("Not certain that {ip} is blocked: {detail}"),
+        Outcome::Pending => format!("Not yet blocked: {ip}; the work goes on"),
+        Outcome::Unavailable => format!("Cannot block {ip} now: {detail}"),
+    }
+}
+
+fn retry_after(answered: &[Answered]) -> u32 {
+    let seconds = answered.iter().filter_map(|one| match one.outcome {
+        Outcome::OverQuota { retry_after_seconds } => Some(retry_after_seconds),
+        _ => None,
+    });
+    seconds.max().unwrap_or(1)
+}
+
+fn shown_until(until: Until) -> String {
+    match until {
+        Until::Permanent => "permanent".to_owned(),
+        Until::At(time) => i64::try_from(time)
+            .ok()
+            .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+            .map_or_else(|| time.to_string(), |time| time.to_string()),
+    }
+}
+
+/// Kibana reads at most 1 MB of an answer and shows `message` as it is.
+fn shortened(text: &str) -> String {
+    let end = text.floor_char_boundary(MESSAGE_BYTES);
+    match text.split_at_checked(end) {
+        Some((_, "")) | None => text.to_owned(),
+        Some((start, _)) => format!("{start}..."),
+    }
+}
+
+fn finish(response: &mut HttpResponseBuilder, body: &Body) -> HttpResponse {
+    response.json(body)
+}
+
+/// Bytes of a `message` at most.
+const MESSAGE_BYTES: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Refusal, Target};
+
+    use super::*;
+
+    fn blocked() -> Outcome {
+        let target: Target = "198.51.100.7".parse().unwrap();
+        Outcome::Blocked(Enforced { target, until: Until::Permanent })
+    }
+
+    #[test]
+    fn the_worst_that_may_pass_decides_then_what_is_in_force() {
+        let refused = Outcome::Refused(Refusal::Gateway);
+        let quota = Outcome::OverQuota { retry_after_seconds: 9 };
+        for (outcomes, expected) in [
+            (vec![blocked()], 200),
+            (vec![blocked(), refused.clone()], 207),
+            (vec![blocked(), Outcome::Invalid], 207),
+            (vec![refused.clone(), Outcome::Invalid], 422),
+            (vec![Outcome::Invalid], 400),
+            (vec![blocked(), Outcome::Failed, quota.clone()], 500),
+            (vec![blocked(), Outcome::Unverified], 500),
+            (vec![blocked(), quota, refused.clone()], 429),
+            (vec![Outcome::Failed, Outcome::Unavailable], 503),
+            (vec![Outcome::Pending, blocked()], 503),
+        ] {
+            assert_eq!(status(outcomes.iter()).as_u16(), expected, "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_shown_as_a_time() {
+        assert_eq!(shown_until(Until::At(1_790_000_000)), "2026-09-21T14:13:20Z");
+        assert_eq!(shown_until(Until::Permanent), "permanent");
+    }
+}

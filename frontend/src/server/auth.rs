@@ -1,0 +1,186 @@
+//! Who may post: tokens, compared in constant time.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+
+/// The tokens that let in, as SHA-256 digests: the secrets themselves are not kept.
+pub struct Tokens(Vec<Token>);
+
+struct Token {
+    digest: [u8; DIGEST],
+    name: String,
+}
+
+impl Tokens {
+    /// Reads the token file: a line is `TOKEN` or `sha256:HEX`, then optionally ` # NAME DATE`;
+    /// lines that begin with `#` are comments.
+    ///
+    /// # Errors
+    /// An unreadable file, no token at all, or one that could be guessed: an empty token would let
+    /// everyone in.
+    pub fn load(path: &Path) -> Result<Self, TokenError> {
+        let in_file = |problem| TokenError { path: path.to_owned(), problem };
+        let text = fs::read_to_string(path).map_err(|error| in_file(error.into()))?;
+        Self::parse(&text).map_err(in_file)
+    }
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let lines =
+            text.lines().enumerate().map(|(index, line)| (index.saturating_add(1), line.trim()));
+        let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let tokens = lines.map(|(number, line)| Token::parse(line, number));
+        let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
+        if tokens.is_empty() { Err(Problem::Empty) } else { Ok(Self(tokens)) }
+    }
+
+    /// The name of the token that `presented` is, if it is one. Every token is compared, so the
+    /// time taken tells nothing about how many or which came close.
+    #[must_use]
+    pub fn find(&self, presented: &str) -> Option<&str> {
+        let presented = digest(&SHA256, presented.as_bytes());
+        let mut found = None;
+        for token in &self.0 {
+            if verify_slices_are_equal(&token.digest, presented.as_ref()).is_ok() {
+                found = Some(token.name.as_str());
+            }
+        }
+        found
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} tokens", self.0.len())
+    }
+}
+
+impl Token {
+    fn parse(line: &str, number: usize) -> Result<Self, Problem> {
+        let (secret, note) = line.split_once(" #").unwrap_or((line, ""));
+        let secret = secret.trim();
+        let digest = match secret.strip_prefix("sha256:") {
+            Some(hex) => unhex(hex).ok_or(Problem::Digest(number))?,
+            None if secret.len() < SHORTEST => return Err(Problem::Short(number)),
+            None if secret.contains(char::is_whitespace) => return Err(Problem::Blank(number)),
+            None => bytes(digest(&SHA256, secret.as_bytes()).as_ref()),
+        };
+        let name =
+            note.split_whitespace().next().map_or_else(|| format!("line-{number}"), str::to_owned);
+        Ok(Self { digest, name })
+    }
+}
+
+/// The credential of an `Authorization: Bearer TOKEN` header.
+///
+/// # Errors
+/// The guide's word for what is missing.
+pub fn bearer(header: Option<&str>) -> Result<&str, &'static str> {
+    let (scheme, token) =
+        header.and_then(|header| header.split_once(' ')).ok_or("missing bearer")?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err("missing bearer") }
+}
+
+fn bytes(slice: &[u8]) -> [u8; DIGEST] {
+    let mut bytes = slice.iter().copied();
+    std::array::from_fn(|_| bytes.next().unwrap_or_default())
+}
+
+fn unhex(hex: &str) -> Option<[u8; DIGEST]> {
+    if hex.len() != DIGEST.saturating_mul(2) {
+        return None;
+    }
+    let pairs = (0..DIGEST).map(|index| {
+        let start = index.saturating_mul(2);
+        u8::from_str_radix(hex.get(start..start.saturating_add(2))?, 16).ok()
+    });
+    Some(bytes(&pairs.collect::<Option<Vec<_>>>()?))
+}
+
+/// The token file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("token-file: {}: {problem}", path.display())]
+pub struct TokenError {
+    path: PathBuf,
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    #[error("holds no token; make one with `openssl rand -hex 32`")]
+    Empty,
+    #[error(
+        "line {0}: a token has at least {SHORTEST} characters; make one with `openssl rand -hex 32`"
+    )]
+    Short(usize),
+    #[error("line {0}: a token has no blanks; a name follows as \" # NAME DATE\"")]
+    Blank(usize),
+    #[error("line {0}: sha256: is followed by 64 hexadecimal digits")]
+    Digest(usize),
+}
+
+/// Characters of a token at least; `openssl rand -hex 32` gives 64.
+const SHORTEST: usize = 32;
+/// Bytes of a SHA-256 digest.
+const DIGEST: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn a_token_is_found_by_its_name_and_nothing_else_is() {
+        let hashed = "other-token-that-is-long-enough-for-us";
+        let hex: String = digest(&SHA256, hashed.as_bytes())
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let text = format!("# comment\n\n{TOKEN} # kibana 2026-11-22\nsha256:{hex}\n");
+        let tokens = Tokens::parse(&text).unwrap();
+        assert_eq!(tokens.find(TOKEN), Some("kibana"));
+        assert_eq!(tokens.find(hashed), Some("line-4"));
+        for wrong in [
+            "",
+            " ",
+            "123456789abcdef0123456789abcdef",
+            "0123456789abcdef0123456789abcdeF",
+            hex.as_str(),
+        ] {
+            assert_eq!(tokens.find(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_would_let_everyone_in_is_refused() {
+        for (text, words) in [
+            ("", "holds no token"),
+            ("# only a comment\n", "holds no token"),
+            ("short\n", "line 1: a token has at least 32"),
+            ("\n0123456789abcdef0123456789abcde\n", "line 2: a token has at least 32"),
+            ("0123456789abcdef 0123456789abcdef\n", "no blanks"),
+            ("sha256:1234\n", "64 hexadecimal digits"),
+            ("sha256:\n", "64 hexadecimal digits"),
+        ] {
+            let error = Tokens::parse(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn bearer_headers_are_read() {
+        assert_eq!(bearer(Some("Bearer abc")), Ok("abc"));
+        assert_eq!(bearer(Some("bearer  abc ")), Ok("abc"));
+        assert_eq!(bearer(Some("Bearer ")), Ok(""));
+        for header in [None, Some(""), Some("Bearer"), Some("Basic abc"), Some("abc")] {
+            assert_eq!(bearer(header), Err("missing bearer"), "{header:?}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! webhookd: from start to stop.
+
+pub mod answer;
+pub mod auth;
+pub mod body;
+pub mod config;
+pub mod logging;
+pub mod routes;
+pub mod tls;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use actix_web::{App, HttpServer, web};
+use slog::{Logger, info};
+
+use crate::privd_client::PrivdClient;
+use crate::server::auth::Tokens;
+use crate::server::config::{Config, ConfigError};
+use crate::server::routes::Service;
+
+/// Serves until SIGTERM.
+///
+/// # Errors
+/// One sentence that names the thing and the mend, with its exit status.
+pub fn run(config: &Path, check: bool) -> Result<(), StartError> {
+    let config = Config::load(config)?;
+    let tls = tls::server_config(&config.tls)?;
+    let tokens = Tokens::load(&config.token_file)?;
+    if check {
+        return Ok(());
+    }
+    let log = logging::logger();
+    logging::take_over_log(&log);
+    let listener = listen(config.listen)?;
+    let serve = serve(config, tls, tokens, listener, log.clone());
+    actix_web::rt::System::new().block_on(serve).map_err(StartError::Serve)?;
+    info!(log, "webhookd has stopped");
+    Ok(())
+}
+
+async fn serve(
+    config: Config,
+    tls: rustls::ServerConfig,
+    tokens: Tokens,
+    listener: TcpListener,
+    log: Logger,
+) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    let service = web::Data::new(Service {
+        allow_clients: config.allow_clients,
+        tokens,
+        max_body: config.limits.max_body,
+        bodies: tokio::sync::Semaphore::new(config.limits.max_bodies_in_flight),
+        log: log.clone(),
+    });
+    let privd_socket = config.privd_socket;
+    let server = HttpServer::new(move || {
+        // A connection to privd belongs to the worker whose runtime drives it.
+        let privd = web::Data::new(PrivdClient::new(&privd_socket, PRIVD_PATIENCE));
+        App::new()
+            .app_data(service.clone())
+            .app_data(privd)
+            .default_service(web::to(routes::handle))
+    })
+    .workers(WORKERS)
+    .max_connections(config.limits.max_connections.div_ceil(WORKERS))
+    .tls_handshake_timeout(HANDSHAKE_DEADLINE)
+    .client_request_timeout(HEADER_DEADLINE)
+    .keep_alive(KEEP_ALIVE)
+    .shutdown_timeout(SHUTDOWN_SECONDS)
+    .listen_rustls_0_23(listener, tls)?
+    .run();
+    info!(log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
+    // Without systemd there is nobody to notify.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    server.await
+}
+
+/// Takes the socket that systemd hands over, or binds its own.
+fn listen(wanted: SocketAddr) -> Result<TcpListener, StartError> {
+    let mut given = listenfd::ListenFd::from_env();
+    if let Some(listener) = given.take_tcp_listener(0).map_err(StartError::Given)? {
+        let address = listener.local_addr().map_err(StartError::Given)?;
+        return if address == wanted {
+            Ok(listener)
+        } else {
+            Err(StartError::OtherSocket { given: address, wanted })
+        };
+    }
+    let failed = |source| StartError::Bind { address: wanted, source };
+    match TcpListener::bind(wanted) {
+        // A host without IPv6 has no [::]; every IPv4 address is what was meant there.
+        Err(error)
+            if wanted.ip() == std::net::Ipv6Addr::UNSPECIFIED
+                && error.raw_os_error() == Some(NO_IPV6) =>
+        {
+            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, wanted.port())).map_err(failed)
+        }
+        bound => bound.map_err(failed),
+    }
+}
+
+/// Why webhookd does not start: printed once, for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Certificate or key.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// The token file.
+    #[error(transparent)]
+    Tokens(#[from] auth::TokenError),
+    /// systemd handed over something else.
+    #[error("the socket handed over by systemd cannot be used: {0}")]
+    Given(io::Error),
+    /// Unit and configuration disagree.
+    #[error(
+        "systemd listens on {given}, the configuration says {wanted}: change `listen`, or \
+         ListenStream= with `systemctl edit webhookd.socket`"
+    )]
+    OtherSocket {
+        /// What systemd handed over.
+        given: SocketAddr,
+        /// What `listen` says.
+        wanted: SocketAddr,
+    },
+    /// The port is taken, most likely.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// `listen`.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The server broke down.
+    #[error("the server stopped: {0}")]
+    Serve(io::Error),
+}
+
+impl StartError {
+    /// The exit status, from sysexits(3).
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Serve(_) => 70,
+            _ => 78,
+        }
+    }
+}
+
+/// Threads that serve connections: a host that blocks attackers has better uses for its cores.
+const WORKERS: usize = 2;
+/// How long a request waits for privd to come back before it is answered 503.
+const PRIVD_PATIENCE: Duration = Duration::from_secs(3);
+/// For a TLS handshake.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+/// For a request's head.
+const HEADER_DEADLINE: Duration = Duration::from_secs(5);
+/// An idle connection is kept this long; Kibana opens a new one each time.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// For requests under way when the service stops.
+const SHUTDOWN_SECONDS: u64 = 55;
+/// EAFNOSUPPORT, errno(3).
+const NO_IPV6: i32 = 97;

@@ -1,0 +1,245 @@
+//! What is checked, in which order, before anything is asked of privd.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use protocol::{Block, EventId, Outcome, Target, Targets, Untrusted, Verdict, canonical};
+use slog::{Logger, info, warn};
+
+use crate::privd_client::{PrivdClient, PrivdError, new_event};
+use crate::server::answer::{self, Answered};
+use crate::server::auth::{self, Tokens};
+use crate::server::body::{Alert, Candidate};
+use crate::server::config::Networks;
+
+/// Everything a request is judged by.
+#[derive(Debug)]
+pub struct Service {
+    /// Who may post.
+    pub allow_clients: Networks,
+    /// What lets them in.
+    pub tokens: Tokens,
+    /// Bytes of a body at most.
+    pub max_body: usize,
+    /// One permit for each body that may be in memory.
+    pub bodies: tokio::sync::Semaphore,
+    /// The logger.
+    pub log: Logger,
+}
+
+/// Answers one request: allowlist, token, path, method, type, body, privd. Nothing is said to a
+/// stranger but 401, and nothing of a body is read before its sender is known.
+pub async fn handle(
+    request: HttpRequest,
+    payload: Payload,
+    service: Data<Service>,
+    privd: Data<PrivdClient>,
+) -> HttpResponse {
+    let event = new_event();
+    let client = request.peer_addr().map(|peer| canonical(peer.ip()));
+    let Some(client) = client.filter(|client| service.allow_clients.contain(*client)) else {
+        return turn_away(
+            &service.log,
+            event,
+            client,
+            "source not in allowlist",
+            "this client's address is not in allow-clients of webhookd.toml",
+        );
+    };
+    match (request.method(), request.path()) {
+        (&Method::GET, "/healthz") => return answer::fine("webhookd is alive"),
+        (&Method::GET, "/readyz") => return ready(&privd).await,
+        _ => {}
+    }
+    let presented = auth::bearer(header(&request, &AUTHORIZATION));
+    let token = match presented.map(|token| service.tokens.find(token)) {
+        Ok(Some(name)) => name,
+        Ok(None) => {
+            return turn_away(
+                &service.log,
+                event,
+                Some(client),
+                "bad token",
+                "the token is wrong: the connector's Authorization header must be `Bearer ` and a token of the token file",
+            );
+        }
+        Err(reason) => {
+            return turn_away(
+                &service.log,
+                event,
+                Some(client),
+                reason,
+                "no token: add the header `Authorization: Bearer TOKEN` to the connector",
+            );
+        }
+    };
+    let response = post(&request, payload, &service, &privd, (event, client)).await;
+    info!(service.log, "webhook"; "status" => response.status().as_u16(), "token" => token,
+        "client" => %client, "path" => %Untrusted(request.path()), "event" => %event);
+    response
+}
+
+async fn post(
+    request: &HttpRequest,
+    payload: Payload,
+    service: &Service,
+    privd: &PrivdClient,
+    (event, client): (EventId, IpAddr),
+) -> HttpResponse {
+    if request.path() != "/blockip" {
+        return answer::error(
+            StatusCode::NOT_FOUND,
+            "there is nothing here; the webhook is POST /blockip",
+        );
+    }
+    if request.method() != Method::POST {
+        return answer::error(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "the webhook takes POST; choose it as the connector's method (a redirect on the way turns POST into GET)",
+        );
+    }
+    if header(request, &CONTENT_ENCODING)
+        .is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"))
+    {
+        return answer::error(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "compressed bodies are not accepted",
+        );
+    }
+    if !is_json(header(request, &CONTENT_TYPE)) {
+        return answer::error(
+            StatusCode::BAD_REQUEST,
+            "content-type must be application/json: add the header `Content-Type: application/json` to the connector",
+        );
+    }
+    let body = match read(payload, service).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    match Alert::parse(&body) {
+        Ok(alert) => block(alert, privd, (event, client), &service.log).await,
+        Err(error) => answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+/// Reads a body up to the cap, within the deadline, while few others are.
+async fn read(payload: Payload, service: &Service) -> Result<Bytes, HttpResponse> {
+    let collect = async {
+        let _permit = service.bodies.acquire().await;
+        payload.to_bytes_limited(service.max_body).await
+    };
+    match tokio::time::timeout(BODY_DEADLINE, collect).await {
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Err(_))) => Err(answer::error(StatusCode::BAD_REQUEST, "the body broke off")),
+        Ok(Err(_)) => {
+            let message = format!("the body exceeds limits.max-body of {} bytes", service.max_body);
+            Err(answer::error(StatusCode::PAYLOAD_TOO_LARGE, &message))
+        }
+        Err(_) => {
+            Err(answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))
+        }
+    }
+}
+
+async fn block(
+    alert: Alert,
+    privd: &PrivdClient,
+    (event, client): (EventId, IpAddr),
+    log: &Logger,
+) -> HttpResponse {
+    let targets: Vec<Target> =
+        alert.candidates.iter().filter_map(|candidate| candidate.target.clone().ok()).collect();
+    let verdicts = match Targets::try_from(targets) {
+        // Not one address among the texts.
+        Err(_) => Vec::new(),
+        Ok(targets) => {
+            let request = Block {
+                event,
+                requester: Some(client),
+                targets: targets.clone(),
+                reason: alert.reason,
+                rule_name: alert.rule_name,
+                alert_id: alert.alert_id,
+            };
+            match privd.block(request).await {
+                Ok(verdicts) => verdicts,
+                Err(error) => {
+                    warn!(log, "privd gave no verdict"; "why" => %error, "event" => %event);
+                    without_privd(&targets, &error)
+                }
+            }
+        }
+    };
+    answer::results(&paired(alert.candidates, verdicts))
+}
+
+/// Each address as it was written with its verdict; privd answers in the request's order.
+fn paired(candidates: Vec<Candidate>, verdicts: Vec<Verdict>) -> Vec<Answered> {
+    let mut verdicts = verdicts.into_iter();
+    let answered = candidates.into_iter().map(|candidate| {
+        let (outcome, detail) = match &candidate.target {
+            Err(error) => (Outcome::Invalid, error.clone()),
+            Ok(target) => match verdicts.next().filter(|verdict| verdict.target == *target) {
+                Some(verdict) => (verdict.outcome, verdict.detail.to_string()),
+                None => (Outcome::Failed, "webhook-privd gave no verdict".to_owned()),
+            },
+        };
+        Answered { candidate, outcome, detail }
+    });
+    answered.collect()
+}
+
+fn without_privd(targets: &Targets, error: &PrivdError) -> Vec<Verdict> {
+    let (outcome, words) = match error {
+        PrivdError::Pending => (Outcome::Pending, ""),
+        _ => (
+            Outcome::Unavailable,
+            "webhook-privd does not answer; see `systemctl status webhook-privd`",
+        ),
+    };
+    let detail = protocol::Text::truncated(words);
+    let verdict = |target: &Target| Verdict {
+        target: *target,
+        outcome: outcome.clone(),
+        detail: detail.clone(),
+    };
+    targets.as_slice().iter().map(verdict).collect()
+}
+
+async fn ready(privd: &PrivdClient) -> HttpResponse {
+    match privd.status().await {
+        Ok(status) if status.problem.is_none() => answer::fine("ready"),
+        _ => answer::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready; `webhookctl status` says why",
+        ),
+    }
+}
+
+fn turn_away(
+    log: &Logger,
+    event: EventId,
+    client: Option<IpAddr>,
+    reason: &str,
+    message: &str,
+) -> HttpResponse {
+    let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
+    warn!(log, "unauthorized"; "reason" => reason, "client" => client, "event" => %event);
+    answer::unauthorized(reason, message)
+}
+
+fn header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
+}
+
+fn is_json(content_type: Option<&str>) -> bool {
+    let media = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    media.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// For a whole body.
+const BODY_DEADLINE: Duration = Duration::from_secs(20);

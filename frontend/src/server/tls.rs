@@ -1,0 +1,70 @@
+//! TLS: rustls with aws-lc-rs, 1.2 and 1.3, HTTP/1.1.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::server::config::Tls;
+
+/// Reads certificate and key and proves that they belong together.
+///
+/// # Errors
+/// A sentence that names the file and the mend.
+pub fn server_config(files: &Tls) -> Result<ServerConfig, TlsError> {
+    let certificates = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|source| TlsError::Key { path: files.key.clone(), source })?;
+    // Named explicitly: two providers in one program would make the default ambiguous.
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Setup)?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(|source| TlsError::Pair { key: files.key.clone(), source })?;
+    Ok(config)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let failed = |source| TlsError::Certificate { path: path.to_owned(), source };
+    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(failed)?
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
+    if chain.is_empty() { Err(failed(pem::Error::NoItemsFound)) } else { Ok(chain) }
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The certificate file.
+    #[error("tls.certificate: {} holds no usable PEM certificate: {source}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: pem::Error,
+    },
+    /// The key file.
+    #[error("tls.key: {} holds no usable PEM key: {source}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: pem::Error,
+    },
+    /// They do not belong together.
+    #[error("tls.key: {} does not belong to the certificate: {source}", key.display())]
+    Pair {
+        /// The key file.
+        key: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+    /// A defect of the build.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(rustls::Error),
+}
