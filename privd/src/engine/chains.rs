@@ -40,7 +40,7 @@ impl Chains {
 
     /// Follows a packet from INPUT or OUTPUT to the end of ufw's user chain.
     #[must_use]
-    pub fn path(&self, ipv6: bool, direction: Direction) -> Path<'_> {
+    pub fn path(&self, ipv6: bool, direction: Direction) -> Path {
         let (start, suffix) = match direction {
             Direction::In => ("INPUT", "input"),
             Direction::Out => ("OUTPUT", "output"),
@@ -76,19 +76,19 @@ impl Chains {
 
 /// The way of one direction's packets, up to the end of the user chain.
 #[derive(Debug)]
-pub struct Path<'a> {
+pub struct Path {
     direction: Direction,
     exists: bool,
     reached: bool,
     position: usize,
     drops: HashMap<IpNet, usize>,
-    accepts: Vec<(usize, Vec<Selector>, &'a str)>,
+    accepts: Vec<(usize, Vec<Selector>, String)>,
 }
 
-impl<'a> Path<'a> {
+impl Path {
     /// Whether every packet of the target's meets its drop before anything that may accept it.
     #[must_use]
-    pub fn standing(&self, target: Target) -> KernelStanding<'a> {
+    pub fn standing(&self, target: Target) -> KernelStanding<'_> {
         if !self.exists {
             return KernelStanding::NoChain;
         }
@@ -105,6 +105,12 @@ impl<'a> Path<'a> {
             (None, _) => KernelStanding::Absent,
             (Some(_), Some((_, _, text))) => KernelStanding::Bypassed(text),
         }
+    }
+
+    /// Which packets take it.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        self.direction
     }
 
     /// INPUT or OUTPUT.
@@ -136,7 +142,7 @@ struct Walk<'w, 'a> {
     chains: &'a Chains,
     user: &'w str,
     visiting: HashSet<&'a str>,
-    path: &'w mut Path<'a>,
+    path: &'w mut Path,
 }
 
 impl<'a> Walk<'_, 'a> {
@@ -202,8 +208,8 @@ impl<'a> Walk<'_, 'a> {
         self.path.position = self.path.position.saturating_add(1);
     }
 
-    fn note_accept(&mut self, selectors: Vec<Selector>, text: &'a str) {
-        self.path.accepts.push((self.path.position, selectors, text));
+    fn note_accept(&mut self, selectors: Vec<Selector>, text: &str) {
+        self.path.accepts.push((self.path.position, selectors, text.to_owned()));
         self.path.position = self.path.position.saturating_add(1);
     }
 }

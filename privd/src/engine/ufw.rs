@@ -7,12 +7,11 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use protocol::{Target, Text, Untrusted};
 use slog::{Logger, warn};
 
-use crate::engine::chains::{Chains, KernelStanding};
+use crate::engine::chains::{Chains, KernelStanding, Path};
 use crate::engine::rules_file::{Direction, FileStanding, RulesFile, Tuple, block_arguments};
 use crate::engine::{Change, Effect, Firewall, conntrack};
 use crate::program::Program;
@@ -31,6 +30,31 @@ impl Ufw {
     #[must_use]
     pub fn new(cut_connections: bool, log: Logger) -> Self {
         Self { cut_connections, stamp: Stamp::default(), log }
+    }
+
+    /// Looks and does what is lacking until nothing is, or the rounds are over. A rule that another
+    /// ufw run overwrote, or that is in the file and not in the kernel, takes a second round.
+    fn advance_all(&mut self, changes: &[Change], progress: &mut [Progress]) -> Result<View, Text> {
+        let mut view = View::files_first(changes)?;
+        for _ in 0..ROUNDS {
+            let mut ran = false;
+            for (change, progress) in changes.iter().zip(progress.iter_mut()) {
+                if progress.failed.is_some() {
+                    continue;
+                }
+                match self.advance(&view, change) {
+                    Ok(false) => continue,
+                    Ok(true) => progress.ran = true,
+                    Err(problem) => progress.failed = Some(problem),
+                }
+                ran = true;
+            }
+            if !ran && view.kernel_read {
+                break;
+            }
+            view = self.look()?;
+        }
+        Ok(view)
     }
 
     /// Does what one change lacks, as seen in `view`. Returns whether ufw ran.
@@ -88,10 +112,8 @@ impl Firewall for Ufw {
     fn health(&mut self) -> Result<(), Text> {
         enabled()?;
         let view = self.look()?;
-        for (family, chains) in [("IPv4", Some(&view.chains4)), ("IPv6", view.chains6.as_ref())] {
-            let Some(chains) = chains else { continue };
-            for direction in Direction::BOTH {
-                let path = chains.path(family == "IPv6", direction);
+        for (family, paths) in [("IPv4", &view.kernel4), ("IPv6", &view.kernel6)] {
+            for path in paths.iter().flatten() {
                 // Any address does: only the way to ufw's chain is looked at.
                 let problem = match path.standing(Target::host([192, 0, 2, 1].into())) {
                     KernelStanding::NoChain => "are not in the kernel",
@@ -118,35 +140,11 @@ impl Firewall for Ufw {
         if let Err(problem) = enabled() {
             return vec![Effect::Unavailable(problem); changes.len()];
         }
-        let mut progress: Vec<Progress> = changes.iter().map(|_| Progress::default()).collect();
-        // A rule that another ufw run overwrote, or that is in the file and not in the kernel,
-        // takes a second round.
-        for round in 0..ROUNDS {
-            let view = if round == 0 { View::files_first(changes) } else { self.look() };
-            let view = match view {
-                Ok(view) => view,
-                Err(problem) => return vec![Effect::Failed(problem); changes.len()],
-            };
-            let mut ran = false;
-            for (change, progress) in changes.iter().zip(&mut progress) {
-                if progress.failed.is_none() {
-                    match self.advance(&view, change) {
-                        Ok(now) => {
-                            ran |= now;
-                            progress.ran |= now;
-                        }
-                        Err(problem) => {
-                            ran = true;
-                            progress.failed = Some(problem);
-                        }
-                    }
-                }
-            }
-            if !ran && round > 0 {
-                break;
-            }
+        if changes.is_empty() {
+            return Vec::new();
         }
-        let view = match self.look() {
+        let mut progress = vec![Progress::default(); changes.len()];
+        let view = match self.advance_all(changes, &mut progress) {
             Ok(view) => view,
             Err(problem) => return vec![Effect::Failed(problem); changes.len()],
         };
@@ -241,8 +239,8 @@ struct Files {
 
 impl Files {
     fn read() -> Result<Self, Text> {
-        let ipv6 =
-            setting(DEFAULTS, "IPV6")? == Some("yes".to_owned()) && Path::new(PROC_IPV6).exists();
+        let ipv6 = setting(DEFAULTS, "IPV6")? == Some("yes".to_owned())
+            && fs::exists(PROC_IPV6).unwrap_or(false);
         Ok(Self {
             rules4: RulesFile::parse(&text_of(USER_RULES)?),
             rules6: if ipv6 {
@@ -263,17 +261,17 @@ impl Files {
 #[derive(Debug)]
 struct View {
     files: Files,
-    chains4: Chains,
-    chains6: Option<Chains>,
+    kernel4: Option<[Path; 2]>,
+    kernel6: Option<[Path; 2]>,
     kernel_read: bool,
 }
 
 impl View {
     fn read() -> Result<Self, Text> {
         let files = Files::read()?;
-        let chains4 = listing(Program::Iptables)?;
-        let chains6 = files.ipv6.then(|| listing(Program::Ip6tables)).transpose()?;
-        Ok(Self { files, chains4, chains6, kernel_read: true })
+        let kernel4 = Some(paths(Program::Iptables, false)?);
+        let kernel6 = files.ipv6.then(|| paths(Program::Ip6tables, true)).transpose()?;
+        Ok(Self { files, kernel4, kernel6, kernel_read: true })
     }
 
     /// The files alone where that decides: a target without any rule needs one, whatever the
@@ -289,13 +287,14 @@ impl View {
         if undecided {
             Self::read()
         } else {
-            Ok(Self { files, chains4: Chains::default(), chains6: None, kernel_read: false })
+            Ok(Self { files, kernel4: None, kernel6: None, kernel_read: false })
         }
     }
 
     fn kernel_standing(&self, target: Target, direction: Direction) -> Option<KernelStanding<'_>> {
-        let chains = if target.is_ipv6() { self.chains6.as_ref()? } else { &self.chains4 };
-        self.kernel_read.then(|| chains.path(target.is_ipv6(), direction).standing(target))
+        let paths = if target.is_ipv6() { &self.kernel6 } else { &self.kernel4 };
+        let path = paths.iter().flatten().find(|path| path.direction() == direction)?;
+        Some(path.standing(target))
     }
 
     fn block_effect(&self, target: Target, progress: Progress) -> Effect {
@@ -305,8 +304,10 @@ impl View {
             ));
         }
         for direction in Direction::BOTH {
-            if let Some(problem) = self.obstacle(target, direction) {
-                return progress.failed.map_or(problem, Effect::Failed);
+            match (self.obstacle(target, direction), progress.failed.clone()) {
+                (None, _) => {}
+                (Some(Effect::Unverified(_)), Some(failure)) => return Effect::Failed(failure),
+                (Some(problem), _) => return problem,
             }
         }
         if progress.ran { Effect::Enforced { warning: None } } else { Effect::AlreadyEnforced }
@@ -418,9 +419,12 @@ fn text_of(path: &str) -> Result<String, Text> {
     Ok(String::from_utf8_lossy(&fs::read(path).map_err(unreadable)?).into_owned())
 }
 
-fn listing(program: Program) -> Result<Chains, Text> {
+fn paths(program: Program, ipv6: bool) -> Result<[Path; 2], Text> {
     match program.run(&["-S"]) {
-        Ok(output) if output.success => Ok(Chains::parse(&output.stdout)),
+        Ok(output) if output.success => {
+            let chains = Chains::parse(&output.stdout);
+            Ok(Direction::BOTH.map(|direction| chains.path(ipv6, direction)))
+        }
         Ok(output) => {
             let complaint = Untrusted(output.complaint());
             Err(Text::truncated(&format!("{} -S failed: {complaint}", program.path())))

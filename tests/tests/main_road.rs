@@ -1,0 +1,103 @@
+//! The main job: an alert becomes a verified block, and what was open is cut.
+
+use serde_json::json;
+use tests::World;
+use tests::sessions::Sessions;
+use tests::world::{ATTACKER, ATTACKER6, SERVER, SERVER6};
+
+#[test]
+fn an_alert_blocks_the_attacker_and_ends_all_three_sessions() {
+    let world = World::new();
+    assert!(world.attacker_connects(SERVER));
+    let mut sessions = Sessions::open(&world);
+
+    let answer = world.block(ATTACKER);
+    assert_eq!(answer.message(), format!("Blocked IP: {ATTACKER}"));
+    assert_eq!(answer.json["status"], "ok");
+    assert_eq!(answer.json["ip"], ATTACKER);
+    assert_eq!(answer.json["output"], format!("Blocked IP: {ATTACKER}"));
+    assert_eq!(answer.outcomes(), ["blocked"]);
+    assert_eq!(answer.json["results"][0]["enforced_as"], ATTACKER);
+    assert_eq!(answer.json["results"][0]["until"], "permanent");
+
+    assert_eq!(sessions.alive(), Vec::<&str>::new());
+    assert!(!world.attacker_connects(SERVER));
+    assert!(world.attacker_connects(SERVER6), "IPv6 was not asked for");
+}
+
+#[test]
+fn ipv6_is_blocked_the_same_way() {
+    let world = World::new();
+    assert!(world.attacker_connects(SERVER6));
+    world.block(ATTACKER6);
+    assert!(!world.attacker_connects(SERVER6));
+    assert!(world.attacker_connects(SERVER));
+}
+
+#[test]
+fn the_block_is_named_in_ufw_status_and_in_the_list() {
+    let world = World::new();
+    let alert = json!({ "ip": ATTACKER, "rule_name": "SSH \"brute\" force", "alert_id": "a1", "reason": "17 failures" });
+    assert_eq!(world.post(&alert).status, 200);
+    let status = world.ufw("status");
+    assert!(status.contains("# webhookd:"), "{status}");
+    assert_eq!(status.matches(ATTACKER).count(), 2, "in and out:\n{status}");
+    let list = world.ctl_json("list");
+    assert_eq!(list[0]["target"], ATTACKER);
+    assert_eq!(list[0]["rule_name"], "SSH \"brute\" force");
+    assert_eq!(list[0]["reason"], "17 failures");
+    assert_eq!(list[0]["requester"], "10.9.0.2");
+    assert_eq!(list[0]["in_force"], true);
+    let shown = world.ctl_json(&format!("show {ATTACKER}"));
+    assert_eq!(shown["blocked"], true);
+}
+
+#[test]
+fn an_alert_for_a_blocked_address_starts_no_process() {
+    let world = World::new();
+    world.block(ATTACKER);
+    // Nothing that could be started is left.
+    world.confined.sh(
+        "for p in ufw iptables ip6tables conntrack; do mount --bind /dev/null /usr/sbin/$p; done",
+    );
+    let answer = world.block(ATTACKER);
+    assert_eq!(answer.outcomes(), ["already-blocked"]);
+    assert_eq!(answer.message(), format!("IP already blocked: {ATTACKER}"));
+}
+
+#[test]
+fn unblock_lets_the_address_back_in_and_removes_only_our_rules() {
+    let world = World::new();
+    let before = world.ufw("status numbered");
+    world.block(ATTACKER);
+    world.block(ATTACKER6);
+    let (text, code) = world.ctl(&["unblock", ATTACKER, ATTACKER6]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains(&format!("Unblocked IP: {ATTACKER}")), "{text}");
+    assert_eq!(world.ufw("status numbered"), before);
+    assert!(world.attacker_connects(SERVER));
+    assert!(world.attacker_connects(SERVER6));
+    let (text, code) = world.ctl(&["unblock", ATTACKER]);
+    assert_eq!((text.trim(), code), (&*format!("Not blocked by webhookd: {ATTACKER}"), 0));
+}
+
+#[test]
+fn several_addresses_get_an_outcome_each() {
+    let world = World::new();
+    let answer =
+        world.post(&json!({ "ips": [ATTACKER, "198.51.100.9", "x.y", "127.0.0.1", ATTACKER6] }));
+    assert_eq!(answer.status, 207, "{answer:?}");
+    assert_eq!(answer.outcomes(), ["blocked", "blocked", "invalid", "refused", "blocked"]);
+    assert!(!world.attacker_connects(SERVER));
+    assert!(!world.attacker_connects(SERVER6));
+}
+
+#[test]
+fn observe_mode_changes_nothing() {
+    let world = World::with("enforce = false", "ufw allow 22/tcp");
+    let before = world.ufw("status numbered");
+    let answer = world.post(&json!({ "ip": ATTACKER }));
+    assert_eq!((answer.status, answer.outcomes()), (200, vec!["would-block"]));
+    assert_eq!(world.ufw("status numbered"), before);
+    assert!(world.attacker_connects(SERVER));
+}
