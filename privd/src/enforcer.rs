@@ -41,6 +41,7 @@ pub struct Enforcer {
     engine: Box<dyn Firewall>,
     ledger: Ledger,
     reconcile_every: Duration,
+    next_look: Instant,
     state: Snapshot,
     published: Arc<Published>,
     log: Logger,
@@ -69,7 +70,7 @@ impl Enforcer {
             verified_at: None,
         };
         let published = Arc::new(Published::new(state.clone()));
-        Self { engine, ledger, reconcile_every, state, published, log }
+        Self { engine, ledger, reconcile_every, next_look: Instant::now(), state, published, log }
     }
 
     /// Where readers find the current state.
@@ -80,9 +81,9 @@ impl Enforcer {
 
     /// Works until told to stop, or until nobody can send orders any more.
     pub fn run(mut self, orders: &Receiver<Order>) {
-        let mut next_look = self.reconcile();
+        self.next_look = self.reconcile();
         loop {
-            let wait = next_look.saturating_duration_since(Instant::now());
+            let wait = self.next_look.saturating_duration_since(Instant::now());
             let first = match orders.recv_timeout(wait) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -107,8 +108,8 @@ impl Enforcer {
             if stop {
                 return;
             }
-            if Instant::now() >= next_look {
-                next_look = self.reconcile();
+            if Instant::now() >= self.next_look {
+                self.next_look = self.reconcile();
             }
         }
     }
@@ -130,6 +131,10 @@ impl Enforcer {
         }
         let effects = self.engine.apply(&changes.list);
         let settled = self.settle(&jobs, &planned, &changes, &effects);
+        // Another ufw run may have erased older blocks meanwhile: all are judged by the same look.
+        if !changes.list.is_empty() && !self.judge() {
+            self.next_look = Instant::now();
+        }
         self.publish();
         for ((peer, block, answer), plans) in jobs.into_iter().zip(planned) {
             let verdicts: Vec<Verdict> = block
@@ -216,13 +221,6 @@ impl Enforcer {
         for (target, record) in rows {
             blocks.insert(target, Live { record, in_force: false });
         }
-        for (change, effect) in changes.list.iter().zip(effects) {
-            if let Change::Block { target, .. } = change
-                && let Some(live) = blocks.get_mut(target)
-            {
-                live.in_force = matches!(effect, Effect::Enforced { .. } | Effect::AlreadyEnforced);
-            }
-        }
         None
     }
 
@@ -286,6 +284,9 @@ impl Enforcer {
                 blocks.remove(target);
             }
         }
+        if !self.judge() {
+            self.next_look = Instant::now();
+        }
         self.publish();
         let lifts: Vec<Lift> = targets
             .iter()
@@ -301,7 +302,7 @@ impl Enforcer {
 
     /// Looks at every block, puts back what is missing, and says when to look again.
     fn reconcile(&mut self) -> Instant {
-        let health = self.gather().and_then(|()| self.engine.health());
+        let health = self.gather().and_then(|()| self.engine.look());
         if health.as_ref().err() != self.state.problem.as_ref() {
             match &health {
                 Ok(()) => info!(self.log, "blocks can be put in force again"),
@@ -309,49 +310,47 @@ impl Enforcer {
             }
         }
         self.state.problem = health.err();
-        let mut left = 0;
-        if !self.state.blocks.is_empty() {
-            left = self.look_and_repair();
-        }
+        self.judge();
+        let again = self.repair();
         self.state.verified_at = Some(clock::now());
         self.publish();
-        let pause = if left > 0 { Duration::ZERO } else { self.reconcile_every };
+        let pause = if again { Duration::ZERO } else { self.reconcile_every };
         let now = Instant::now();
         now.checked_add(pause).unwrap_or(now)
     }
 
-    /// Returns how many repairs are left for the next look.
-    fn look_and_repair(&mut self) -> usize {
-        let targets: Vec<Target> = self.state.blocks.keys().copied().collect();
-        let effects = self.engine.inspect(&targets);
-        let mut missing = Vec::new();
-        let blocks = Arc::make_mut(&mut self.state.blocks);
-        for (target, effect) in targets.into_iter().zip(effects) {
-            let Some(live) = blocks.get_mut(&target) else { continue };
-            live.in_force = effect == Effect::AlreadyEnforced;
-            if matches!(effect, Effect::Unverified(_)) {
-                let id = RuleId::of(live.record.event);
-                missing.push(Change::Block { target, id });
-            }
+    /// Puts back some of what is missing. True: there is more, and it can be done.
+    fn repair(&mut self) -> bool {
+        if !self.state.enforce || self.state.problem.is_some() {
+            return false;
         }
-        if !self.state.enforce || self.state.problem.is_some() || missing.is_empty() {
-            return 0;
+        let missing = self.state.blocks.iter().filter(|(_, live)| !live.in_force);
+        let missing = missing.map(|(target, live)| Change::Block {
+            target: *target,
+            id: RuleId::of(live.record.event),
+        });
+        let missing: Vec<Change> = missing.take(REPAIRS).collect();
+        if missing.is_empty() {
+            return false;
         }
-        let left = missing.len().saturating_sub(REPAIRS);
-        missing.truncate(REPAIRS);
-        let mut repaired = 0_usize;
-        for (change, effect) in missing.iter().zip(self.engine.apply(&missing)) {
-            let Change::Block { target, .. } = change else { continue };
-            let holds = matches!(effect, Effect::Enforced { .. } | Effect::AlreadyEnforced);
-            if let Some(live) = Arc::make_mut(&mut self.state.blocks).get_mut(target) {
-                live.in_force = holds;
-            }
-            repaired = repaired.saturating_add(usize::from(holds));
+        let effects = self.engine.apply(&missing);
+        self.judge();
+        let repaired = effects.iter().filter(|effect| matches!(effect, Effect::Enforced { .. }));
+        let repaired = repaired.count();
+        let left = self.state.blocks.values().filter(|live| !live.in_force).count();
+        warn!(self.log, "blocks were missing from the firewall"; "put_back" => repaired, "left" => left);
+        // Where nothing could be put back, trying again at once would only burn the machine.
+        repaired > 0 && left > 0
+    }
+
+    /// Brings `in_force` of every block up to what was read back last. True: all are.
+    fn judge(&mut self) -> bool {
+        let mut all = true;
+        for (target, live) in Arc::make_mut(&mut self.state.blocks) {
+            live.in_force = self.engine.judge(*target) == Effect::AlreadyEnforced;
+            all &= live.in_force;
         }
-        warn!(self.log, "blocks were missing from the firewall and put back";
-            "put_back" => repaired, "of" => missing.len(), "left" => left);
-        // Where nothing could be repaired, trying again at once would only burn the machine.
-        if repaired == 0 { 0 } else { left }
+        all
     }
 
     fn gather(&mut self) -> Result<(), Text> {

@@ -86,13 +86,20 @@ fn reserved() -> Vec<Network> {
     v4.into_iter().chain(v6).flatten().collect()
 }
 
+/// Addresses of the interfaces, and the broadcast addresses of their IPv4 networks.
 fn own_addresses() -> Result<Vec<Network>, nix::Error> {
     let mut found = Vec::new();
     for interface in getifaddrs()? {
-        let name = &interface.interface_name;
-        for address in [interface.address, interface.broadcast].into_iter().flatten() {
-            found.extend(ip(&address).map(|ip| host(ip, &format!("interface {name}"))));
+        let name = format!("interface {}", interface.interface_name);
+        let Some(address) = interface.address.as_ref().and_then(ip) else { continue };
+        let mask = interface.netmask.as_ref().and_then(ip);
+        let network = mask.and_then(|mask| IpNet::with_netmask(address, mask).ok());
+        if let Some(IpNet::V4(network)) = network
+            && network.prefix_len() < POINT_TO_POINT
+        {
+            found.push(host(network.broadcast().into(), &name));
         }
+        found.push(host(address, &name));
     }
     Ok(found)
 }
@@ -162,6 +169,8 @@ fn text(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
+/// RFC 3021: two hosts and no broadcast address.
+const POINT_TO_POINT: u8 = 31;
 const ROUTE4: &str = "/proc/net/route";
 const ROUTE6: &str = "/proc/net/ipv6_route";
 /// The second names the servers behind systemd-resolved's stub.

@@ -15,11 +15,15 @@ pub trait Firewall: Send {
     /// The engine's name in the configuration.
     fn name(&self) -> &'static str;
 
-    /// Looks whether blocks can be put in force at all.
+    /// Reads everything back, changing nothing; [`Firewall::judge`] answers from it.
     ///
     /// # Errors
-    /// Why not, and what to run.
-    fn health(&mut self) -> Result<(), Text>;
+    /// Why blocks cannot be put in force at all, and what to run.
+    fn look(&mut self) -> Result<(), Text>;
+
+    /// Whether a block is in force, as read back last: by [`Firewall::look`] or at the end of
+    /// [`Firewall::apply`].
+    fn judge(&self, target: Target) -> Effect;
 
     /// What the administrator's own rules allow in: never to be blocked.
     ///
@@ -29,9 +33,6 @@ pub trait Firewall: Send {
 
     /// Makes all changes and reads each one back; one effect a change, in order.
     fn apply(&mut self, changes: &[Change]) -> Vec<Effect>;
-
-    /// Reads back which blocks are in force, changing nothing; one effect a target, in order.
-    fn inspect(&mut self, targets: &[Target]) -> Vec<Effect>;
 
     /// Identifies the state that was read back last.
     fn stamp(&self) -> Stamp;

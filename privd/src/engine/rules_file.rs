@@ -5,18 +5,24 @@
 //! in front of each rule's iptables lines. Texts are never searched: `10.1.1.1` is no part of
 //! `10.1.1.10`.
 
+use std::collections::HashMap;
+
 use ipnet::IpNet;
 use protocol::Target;
 
 use crate::engine::COMMENT_PREFIX;
 
 /// One rules file.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct RulesFile {
-    /// The rules in the order in which packets meet them.
-    pub tuples: Vec<Tuple>,
     /// Whether the file ends with COMMIT. Without it nothing of it is loaded at the next boot.
     pub committed: bool,
+    /// The rules in the order in which packets meet them.
+    tuples: Vec<Tuple>,
+    /// Where the first rule about all packets from, or to, a network stands.
+    whole: HashMap<(Direction, IpNet), usize>,
+    /// Where something is let through.
+    accepting: Vec<usize>,
 }
 
 impl RulesFile {
@@ -24,25 +30,37 @@ impl RulesFile {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let tuples = text.lines().filter_map(|line| line.strip_prefix(TUPLE)).map(Tuple::parse);
-        Self { tuples: tuples.collect(), committed: text.lines().any(|line| line == "COMMIT") }
+        let tuples: Vec<Tuple> = tuples.collect();
+        let mut whole = HashMap::new();
+        for (at, tuple) in tuples.iter().enumerate() {
+            if let Some(key) = tuple.whole() {
+                whole.entry(key).or_insert(at);
+            }
+        }
+        let accepting = tuples.iter().enumerate().filter(|(_, tuple)| tuple.accepts());
+        let accepting = accepting.map(|(at, _)| at).collect();
+        let committed = text.lines().any(|line| line == "COMMIT");
+        Self { committed, tuples, whole, accepting }
     }
 
     /// How the file stands to a block of `target` in one direction.
     #[must_use]
     pub fn standing(&self, target: Target, direction: Direction) -> FileStanding<'_> {
-        let Some(at) = self.tuples.iter().position(|tuple| tuple.is_whole(target, direction))
-        else {
+        let Some((at, found)) = self.whole.get(&(direction, target.net())).and_then(|at| {
+            let tuple = self.tuples.get(*at)?;
+            Some((*at, tuple))
+        }) else {
             return FileStanding::Absent;
         };
-        let (ahead, rest) = self.tuples.split_at(at);
-        let Some(found) = rest.first() else { return FileStanding::Absent };
-        if !found.drops() {
+        if found.accepts() {
             return FileStanding::Conflict(found);
         }
-        match ahead.iter().find(|tuple| tuple.may_accept(target, direction)) {
-            Some(_) => FileStanding::Late(found),
-            None => FileStanding::First(found),
-        }
+        let mut ahead = self.accepting.iter().take_while(|accepting| **accepting < at);
+        let late = ahead.any(|accepting| {
+            let tuple = self.tuples.get(*accepting);
+            tuple.is_some_and(|tuple| tuple.may_accept(target, direction))
+        });
+        if late { FileStanding::Late(found) } else { FileStanding::First(found) }
     }
 
     /// Sources of inbound allow and limit rules that cover every port or name one host.
@@ -182,27 +200,27 @@ impl Tuple {
         arguments
     }
 
-    /// The tuple that `ufw deny from X` or `ufw deny out to X` makes, whatever its action.
-    fn is_whole(&self, target: Target, direction: Direction) -> bool {
-        let Some(rule) = &self.rule else { return false };
-        let (theirs, ours) = match direction {
+    /// Whom all of whose packets this is about, as `ufw deny from X` and `ufw deny out to X` are,
+    /// whatever the action.
+    fn whole(&self) -> Option<(Direction, IpNet)> {
+        let rule = self.rule.as_ref()?;
+        let (theirs, ours) = match rule.direction {
             Direction::In => (rule.source, rule.destination),
             Direction::Out => (rule.destination, rule.source),
         };
-        rule.direction == direction
-            && !rule.routed
-            && rule.every_port
-            && rule.every_packet
-            && ours == Side::Anywhere
-            && theirs == Side::Net(target.net())
+        let every = !rule.routed && rule.every_port && rule.every_packet && ours == Side::Anywhere;
+        match theirs {
+            Side::Net(net) if every => Some((rule.direction, net)),
+            _ => None,
+        }
     }
 
-    fn drops(&self) -> bool {
-        self.rule.as_ref().is_some_and(|rule| !rule.action.accepts())
+    /// Whether this lets something through. A line nobody understands might.
+    fn accepts(&self) -> bool {
+        self.rule.as_ref().is_none_or(|rule| rule.action.accepts())
     }
 
-    /// Whether some packet of the target's would be let through here. A line nobody understands
-    /// might.
+    /// Whether some packet of the target's would be let through here.
     fn may_accept(&self, target: Target, direction: Direction) -> bool {
         let Some(rule) = &self.rule else { return true };
         let theirs = if direction == Direction::In { rule.source } else { rule.destination };

@@ -21,6 +21,7 @@ use crate::protected::Network;
 #[derive(Debug)]
 pub struct Ufw {
     cut_connections: bool,
+    view: Option<View>,
     stamp: Stamp,
     log: Logger,
 }
@@ -29,12 +30,13 @@ impl Ufw {
     /// The engine; touches nothing yet.
     #[must_use]
     pub fn new(cut_connections: bool, log: Logger) -> Self {
-        Self { cut_connections, stamp: Stamp::default(), log }
+        Self { cut_connections, view: None, stamp: Stamp::default(), log }
     }
 
     /// Looks and does what is lacking until nothing is, or the rounds are over. A rule that another
     /// ufw run overwrote, or that is in the file and not in the kernel, takes a second round.
-    fn advance_all(&mut self, changes: &[Change], progress: &mut [Progress]) -> Result<View, Text> {
+    fn advance_all(&mut self, changes: &[Change], progress: &mut [Progress]) -> Result<(), Text> {
+        enabled()?;
         let mut view = View::files_first(changes)?;
         for _ in 0..ROUNDS {
             let mut ran = false;
@@ -52,9 +54,10 @@ impl Ufw {
             if !ran && view.kernel_read {
                 break;
             }
-            view = self.look()?;
+            (self.stamp, view) = View::stamped()?;
         }
-        Ok(view)
+        self.view = Some(view);
+        Ok(())
     }
 
     /// Does what one change lacks, as seen in `view`. Returns whether ufw ran.
@@ -86,14 +89,6 @@ impl Ufw {
         }
     }
 
-    /// Reads everything back and remembers which state that was.
-    fn look(&mut self) -> Result<View, Text> {
-        let stamp = Stamp::now();
-        let view = View::read()?;
-        self.stamp = stamp;
-        Ok(view)
-    }
-
     fn cut(&self, targets: &[Target]) -> Option<Text> {
         if !self.cut_connections || targets.is_empty() {
             return None;
@@ -109,25 +104,20 @@ impl Firewall for Ufw {
         "ufw"
     }
 
-    fn health(&mut self) -> Result<(), Text> {
+    fn look(&mut self) -> Result<(), Text> {
+        self.view = None;
         enabled()?;
-        let view = self.look()?;
-        for (family, paths) in [("IPv4", &view.kernel4), ("IPv6", &view.kernel6)] {
-            for path in paths.iter().flatten() {
-                // Any address does: only the way to ufw's chain is looked at.
-                let problem = match path.standing(Target::host([192, 0, 2, 1].into())) {
-                    KernelStanding::NoChain => "are not in the kernel",
-                    KernelStanding::NotReached => "are not reached",
-                    _ => continue,
-                };
-                let start = path.start();
-                return Err(Text::truncated(&format!(
-                    "ufw's {family} chains {problem} from {start}: another program flushed them; \
-                     run `ufw reload`"
-                )));
-            }
+        let (stamp, view) = View::stamped()?;
+        let health = view.health();
+        (self.stamp, self.view) = (stamp, Some(view));
+        health
+    }
+
+    fn judge(&self, target: Target) -> Effect {
+        match &self.view {
+            Some(view) => view.block_effect(target, Progress::default()),
+            None => Effect::Unavailable(Text::truncated("ufw's rules could not be read back")),
         }
-        Ok(())
     }
 
     fn allowed_sources(&mut self) -> Result<Vec<Network>, Text> {
@@ -137,16 +127,16 @@ impl Firewall for Ufw {
     }
 
     fn apply(&mut self, changes: &[Change]) -> Vec<Effect> {
-        if let Err(problem) = enabled() {
-            return vec![Effect::Unavailable(problem); changes.len()];
-        }
         if changes.is_empty() {
             return Vec::new();
         }
+        self.view = None;
         let mut progress = vec![Progress::default(); changes.len()];
-        let view = match self.advance_all(changes, &mut progress) {
-            Ok(view) => view,
-            Err(problem) => return vec![Effect::Failed(problem); changes.len()],
+        let advanced = self.advance_all(changes, &mut progress);
+        let view = match (advanced, &self.view) {
+            (Ok(()), Some(view)) => view,
+            (Ok(()), None) => return vec![Effect::Failed(Text::default()); changes.len()],
+            (Err(problem), _) => return vec![Effect::Unavailable(problem); changes.len()],
         };
         let effects = changes.iter().zip(progress).map(|(change, progress)| match change {
             Change::Block { target, .. } => view.block_effect(*target, progress),
@@ -169,17 +159,6 @@ impl Firewall for Ufw {
             }
         }
         effects
-    }
-
-    fn inspect(&mut self, targets: &[Target]) -> Vec<Effect> {
-        let looked = enabled().map_err(Effect::Unavailable);
-        match looked.and_then(|()| self.look().map_err(Effect::Failed)) {
-            Ok(view) => targets
-                .iter()
-                .map(|target| view.block_effect(*target, Progress::default()))
-                .collect(),
-            Err(effect) => vec![effect; targets.len()],
-        }
     }
 
     fn stamp(&self) -> Stamp {
@@ -267,6 +246,11 @@ struct View {
 }
 
 impl View {
+    /// The stamp is taken first: a write in between makes it old, never the view.
+    fn stamped() -> Result<(Stamp, Self), Text> {
+        Ok((Stamp::now(), Self::read()?))
+    }
+
     fn read() -> Result<Self, Text> {
         let files = Files::read()?;
         let kernel4 = Some(paths(Program::Iptables, false)?);
@@ -289,6 +273,26 @@ impl View {
         } else {
             Ok(Self { files, kernel4: None, kernel6: None, kernel_read: false })
         }
+    }
+
+    /// Whether ufw's chains are in the kernel and reached.
+    fn health(&self) -> Result<(), Text> {
+        for (family, paths) in [("IPv4", &self.kernel4), ("IPv6", &self.kernel6)] {
+            for path in paths.iter().flatten() {
+                // Any address does: only the way to ufw's chain is looked at.
+                let problem = match path.standing(Target::host([192, 0, 2, 1].into())) {
+                    KernelStanding::NoChain => "are not in the kernel",
+                    KernelStanding::NotReached => "are not reached",
+                    _ => continue,
+                };
+                let start = path.start();
+                return Err(Text::truncated(&format!(
+                    "ufw's {family} chains {problem} from {start}: another program flushed them; \
+                     run `ufw reload`"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn kernel_standing(&self, target: Target, direction: Direction) -> Option<KernelStanding<'_>> {

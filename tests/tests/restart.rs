@@ -1,0 +1,76 @@
+//! What is acknowledged stays, whatever happens to the daemons.
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tests::World;
+use tests::world::{ATTACKER, SERVER};
+
+#[test]
+fn blocks_survive_stop_kill_and_restart_of_privd() {
+    let mut world = World::new();
+    world.block(ATTACKER);
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        world.stop_privd(signal);
+        assert!(!world.attacker_connects(SERVER), "rules outlive the daemon");
+        world.start_privd();
+        assert_eq!(world.ctl_json("list")[0]["target"], ATTACKER);
+        // webhookd finds the new privd by itself.
+        assert_eq!(world.block(ATTACKER).outcomes(), ["already-blocked"]);
+    }
+}
+
+#[test]
+fn a_rule_that_went_while_privd_was_away_is_back_after_its_start() {
+    let mut world = World::new();
+    world.block(ATTACKER);
+    world.stop_privd(Signal::SIGTERM);
+    world.ufw("delete deny from 203.0.113.7");
+    assert!(world.attacker_connects(SERVER));
+    world.start_privd();
+    tests::until("the block is back", 10, || !world.attacker_connects(SERVER));
+}
+
+#[test]
+fn without_privd_an_alert_is_answered_503_and_works_again_afterwards() {
+    let mut world = World::new();
+    world.stop_privd(Signal::SIGTERM);
+    let answer = world.post(&json!({ "ip": ATTACKER }));
+    assert_eq!((answer.status, answer.outcomes()), (503, vec!["unavailable"]), "{answer:?}");
+    assert!(answer.message().contains("systemctl status webhook-privd"), "{answer:?}");
+    let (text, code) = world.ctl(&["status"]);
+    assert_eq!(code, 2);
+    assert!(text.contains("systemctl status webhook-privd"), "{text}");
+    world.start_privd();
+    world.block(ATTACKER);
+}
+
+#[test]
+fn an_order_under_way_is_finished_before_privd_stops() {
+    let mut world = World::new();
+    let answer = std::thread::scope(|scope| {
+        let socket = world.socket();
+        let asking = scope.spawn(move || {
+            use protocol::{Block, EventId, ReplyFrame, Request, RequestFrame, Text, frame};
+            let block = Block {
+                event: EventId(1),
+                requester: None,
+                targets: vec![ATTACKER.parse().unwrap()].try_into().unwrap(),
+                reason: Text::default(),
+                rule_name: Text::default(),
+                alert_id: Text::default(),
+            };
+            let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+            frame::write(&mut stream, &RequestFrame { id: 7, request: Request::Block(block) })
+                .unwrap();
+            frame::read::<ReplyFrame>(&mut stream)
+        });
+        tests::until("privd works on it", 10, || world.ctl_json("status")["queued"] == 1);
+        world.stop_privd(Signal::SIGTERM);
+        asking.join().unwrap()
+    });
+    // The rules stand in any case; the reply may or may not have made it out.
+    assert!(answer.is_err() || answer.unwrap().id == 7);
+    assert!(!world.attacker_connects(SERVER));
+    world.start_privd();
+    assert_eq!(world.ctl_json("list")[0]["target"], ATTACKER);
+}
