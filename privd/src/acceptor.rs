@@ -28,7 +28,6 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// An acceptor that has served nobody yet.
-    #[must_use]
     pub fn new(
         frontend: Frontend,
         orders: SyncSender<Order>,
@@ -113,7 +112,7 @@ impl TurnedAway {
 }
 
 /// Connections of one role at a time.
-const CONNECTIONS: usize = 16;
+pub const CONNECTIONS: usize = 16;
 /// Between two refusals in the log.
 const LINE_PAUSE: Duration = Duration::from_secs(1);
 /// After a failed accept.

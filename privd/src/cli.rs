@@ -42,7 +42,7 @@ impl Invocation {
                 lexopt::Arg::Long("check") => options.check = true,
                 lexopt::Arg::Long("unconfined") => options.unconfined = true,
                 lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => {
-                    return Ok(Self::Print(HELP.to_owned()));
+                    return Ok(Self::Print(HELP.trim_end().to_owned()));
                 }
                 lexopt::Arg::Short('V') | lexopt::Arg::Long("version") => {
                     return Ok(Self::Print(
@@ -58,28 +58,7 @@ impl Invocation {
 
 const DEFAULT_CONFIG: &str = "/etc/webhookd/privd.toml";
 
-const HELP: &str = "\
-webhook-privd: puts the blocks that webhookd asks for into the firewall
-
-Usage: webhook-privd [--config FILE] [--check]
-
-It starts as root, listens on a Unix socket, keeps CAP_NET_ADMIN alone, checks
-every request again, runs ufw and reads back what ufw did.
-
-Options:
-  --config FILE   configuration, TOML [default: /etc/webhookd/privd.toml]
-  --check         validate the configuration and exit
-  --unconfined    start although the mount view leaves ways to full root
-                  (for tests only; see SECURITY.md)
-  -V, --version   print the version
-  -h, --help      print this help
-
-Examples:
-  webhook-privd --check
-  webhook-privd --config ./privd.toml
-
-Exit status: 0 stopped by SIGTERM, 69 what it needs is missing, 77 privileges
-or mount view wrong, 78 configuration wrong, 70 any other failure.";
+const HELP: &str = include_str!("help.txt");
 
 #[cfg(test)]
 mod tests {

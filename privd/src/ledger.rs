@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
 use protocol::{EventId, Target, Text, Until};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
@@ -80,7 +79,7 @@ impl Ledger {
         {
             let mut table = transaction.open_table(BLOCKS)?;
             for target in removed {
-                table.remove(key(*target))?;
+                table.remove(&*target.to_string())?;
             }
             for (target, record) in added {
                 let requester = record.requester.map(|address| address.to_string());
@@ -99,7 +98,7 @@ impl Ledger {
                     &*record.rule_name,
                     &*record.alert_id,
                 );
-                table.insert(key(*target), value)?;
+                table.insert(&*target.to_string(), value)?;
             }
         }
         transaction.commit()?;
@@ -114,7 +113,7 @@ impl Ledger {
         let mut records = BTreeMap::new();
         for row in self.database.begin_read()?.open_table(BLOCKS)?.iter()? {
             let (key, value) = row?;
-            let Some(target) = target(key.value()) else { continue };
+            let Ok(target) = key.value().parse() else { continue };
             let (since, until, event, peer_uid, peer_pid, requester, reason, rule_name, alert_id) =
                 value.value();
             let record = Record {
@@ -150,31 +149,12 @@ pub enum LedgerError {
     },
 }
 
-/// Family, address in network order, prefix: rows are in the order of addresses.
-type Key = [u8; 18];
-
-fn key(target: Target) -> Key {
-    let net = target.net();
-    let (family, address) = match net.addr() {
-        IpAddr::V4(v4) => (4, v4.to_ipv6_mapped().octets()),
-        IpAddr::V6(v6) => (6, v6.octets()),
-    };
-    let mut bytes = std::iter::once(family).chain(address).chain([net.prefix_len()]);
-    std::array::from_fn(|_| bytes.next().unwrap_or_default())
-}
-
-fn target(key: Key) -> Option<Target> {
-    let [family, address @ .., prefix] = key;
-    let address = std::net::Ipv6Addr::from(address);
-    let address = if family == 4 { address.to_ipv4_mapped()?.into() } else { address.into() };
-    Target::network(IpNet::new(address, prefix).ok()?).ok()
-}
-
 /// since, until, event, peer uid, peer pid, requester, reason, rule name, alert id.
 type Value =
     (u64, Option<u64>, u128, u32, i32, &'static str, &'static str, &'static str, &'static str);
 
-const BLOCKS: TableDefinition<'_, Key, Value> = TableDefinition::new("blocks");
+/// The key is the target as text.
+const BLOCKS: TableDefinition<'_, &str, Value> = TableDefinition::new("blocks");
 /// redb's default of 1 GiB is for databases.
 const CACHE_BYTES: usize = 1 << 20;
 

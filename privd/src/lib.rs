@@ -25,7 +25,6 @@ pub mod session;
 pub mod snapshot;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
@@ -33,7 +32,7 @@ use nix::sys::signal::{SigSet, Signal};
 use slog::{Logger, error, info};
 
 pub use crate::cli::{Invocation, Options};
-use crate::config::Config;
+use crate::config::{Config, Engine};
 use crate::enforcer::{Enforcer, Order};
 use crate::engine::ufw::Ufw;
 use crate::ledger::Ledger;
@@ -46,29 +45,31 @@ use crate::listener::Listener;
 /// One sentence that names the thing and the mend, with its exit status.
 pub fn run(options: &Options) -> Result<(), StartError> {
     let config = Config::load(&options.config)?;
+    let frontend = config.frontend_user.account()?;
     if options.check {
         return Ok(());
     }
     let log = logging::logger();
     let signals = block_signals()?;
-    let listener = Listener::open(&config)?;
+    let listener = Listener::open(&config.socket.0, frontend)?;
     privilege::drop_all_but_net_admin()?;
     if !options.unconfined {
         privilege::check_mount_view()?;
     }
-    let (ledger, records) = Ledger::open(&config.ledger)?;
-    let live = records.len();
-    let engine = Box::new(Ufw::new(config.cut_connections, log.clone()));
-    let settings = (Arc::new(config.limits), config.enforce, config.reconcile_every);
-    let enforcer = Enforcer::new(engine, ledger, records, settings, log.clone());
+    let (ledger, records) = Ledger::open(&config.ledger.0)?;
+    info!(log, "webhook-privd starts"; "version" => env!("CARGO_PKG_VERSION"),
+        "live_blocks" => records.len(), "enforce" => config.enforce);
+    let engine = match config.firewall {
+        Engine::Ufw => Box::new(Ufw::new(config.cut_connections, log.clone())),
+    };
+    let enforcer = Enforcer::new(engine, ledger, records, config, log.clone());
     let published = enforcer.published();
     let (orders, queue) = sync_channel(QUEUE);
     let working = spawn("enforcer", move || enforcer.run(&queue))?;
     let socket = listener.socket.try_clone().map_err(StartError::Thread)?;
-    let acceptor = acceptor::Acceptor::new(config.frontend, orders.clone(), published, log.clone());
+    let acceptor = acceptor::Acceptor::new(frontend, orders.clone(), published, log.clone());
     spawn("acceptor", move || acceptor.run(&socket))?;
-    info!(log, "webhook-privd is ready"; "version" => env!("CARGO_PKG_VERSION"),
-        "live_blocks" => live, "enforce" => config.enforce);
+    info!(log, "webhook-privd is ready");
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     serve_signals(&signals, &options.config, &orders, &log);
@@ -94,8 +95,7 @@ fn serve_signals(signals: &SigSet, path: &Path, orders: &SyncSender<Order>, log:
     while let Ok(Signal::SIGHUP) = signals.wait() {
         match Config::load(path) {
             Ok(config) => {
-                let order = Order::Reload(Box::new(config.limits), config.enforce);
-                if orders.send(order).is_ok() {
+                if orders.send(Order::Reload(Box::new(config))).is_ok() {
                     info!(log, "configuration read again"; "file" => %path.display());
                 }
             }
@@ -122,6 +122,9 @@ pub enum StartError {
     /// The configuration file.
     #[error(transparent)]
     Config(#[from] config::ConfigError),
+    /// The account.
+    #[error(transparent)]
+    User(#[from] config::UserError),
     /// The socket.
     #[error(transparent)]
     Listen(#[from] listener::ListenError),
@@ -138,11 +141,10 @@ pub enum StartError {
 
 impl StartError {
     /// The exit status, from sysexits(3).
-    #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 64,
-            Self::Config(_) | Self::Listen(_) => 78,
+            Self::Config(_) | Self::User(_) | Self::Listen(_) => 78,
             Self::Privilege(privilege::PrivilegeError::NoUfw) => 78,
             Self::Privilege(_) => 77,
             Self::Ledger(ledger::LedgerError::NoDirectory(_)) => 78,
@@ -151,5 +153,5 @@ impl StartError {
     }
 }
 
-/// Orders that may wait for the enforcer.
-const QUEUE: usize = 1024;
+/// Orders that may wait for the enforcer: all that both roles may have in flight.
+const QUEUE: usize = 2 * acceptor::CONNECTIONS * session::IN_FLIGHT;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chown};
 
-use crate::config::Config;
+use crate::config::Frontend;
 
 /// A listening socket, and the path to remove at the end if it was made here.
 #[derive(Debug)]
@@ -25,11 +25,11 @@ impl Listener {
     ///
     /// # Errors
     /// A sentence that names the path and the mend.
-    pub fn open(config: &Config) -> Result<Self, ListenError> {
+    pub fn open(path: &Path, frontend: Frontend) -> Result<Self, ListenError> {
         let mut given = listenfd::ListenFd::from_env();
         match given.take_unix_listener(0).map_err(ListenError::Given)? {
             Some(socket) => Ok(Self { socket, bound: None }),
-            None => Self::bind(&config.socket, config.frontend.gid),
+            None => Self::bind(path, frontend.gid),
         }
     }
 

@@ -45,7 +45,6 @@ impl Peer {
     }
 
     /// Whether the peer's role includes the verb.
-    #[must_use]
     pub const fn may(&self, request: &Request) -> bool {
         match self.role {
             Role::Operator => true,
@@ -54,7 +53,6 @@ impl Peer {
     }
 
     /// The login uid of the person behind a root shell (pam_loginuid(8)), if there is one.
-    #[must_use]
     pub fn login_uid(&self) -> Option<u32> {
         let text = fs::read_to_string(format!("/proc/{}/loginuid", self.pid)).ok()?;
         text.trim().parse().ok().filter(|uid| *uid != u32::MAX)

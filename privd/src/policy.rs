@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv6Net};
 use protocol::{Refusal, Target};
 
-use crate::config::Limits;
+use crate::config::Config;
 use crate::peer::Role;
 use crate::protected::Protected;
 
@@ -35,7 +35,7 @@ pub fn decide(
     target: Target,
     asker: Asker,
     protected: &Protected,
-    limits: &Limits,
+    config: &Config,
 ) -> Result<Target, Denial> {
     if let Some((refusal, rule)) = protected.covers(target) {
         return Err(Denial { refusal, detail: rule.to_owned() });
@@ -44,13 +44,13 @@ pub fn decide(
         return Err(Denial { refusal: Refusal::Requester, detail: String::new() });
     }
     let (widest, key) = match target.net() {
-        IpNet::V4(_) => (limits.widest_v4, "widest-v4"),
-        IpNet::V6(_) => (limits.widest_v6, "widest-v6"),
+        IpNet::V4(_) => (config.widest_v4.0, "widest-v4"),
+        IpNet::V6(_) => (config.widest_v6.0, "widest-v6"),
     };
     if asker.role != Role::Operator && target.net().prefix_len() < widest {
         return Err(Denial { refusal: Refusal::TooWide, detail: format!("{key} = {widest}") });
     }
-    let wider = widened(target, limits.ipv6_prefix);
+    let wider = widened(target, config);
     // The network around the host may hold what the host alone does not.
     let spared = protected.covers(wider).is_some()
         || asker.requester.is_some_and(|requester| wider.overlaps(Target::host(requester).net()));
@@ -58,10 +58,9 @@ pub fn decide(
 }
 
 /// The network of `ipv6-prefix` around an IPv6 host; anything else as it is.
-#[must_use]
-pub fn widened(target: Target, ipv6_prefix: u8) -> Target {
+pub fn widened(target: Target, config: &Config) -> Target {
     match target.net() {
-        IpNet::V6(net) if target.is_host() => Ipv6Net::new(net.addr(), ipv6_prefix)
+        IpNet::V6(net) if target.is_host() => Ipv6Net::new(net.addr(), config.ipv6_prefix.0)
             .ok()
             .and_then(|net| Target::network(net.trunc().into()).ok())
             .unwrap_or(target),
@@ -73,15 +72,13 @@ pub fn widened(target: Target, ipv6_prefix: u8) -> Target {
 mod tests {
     use super::*;
 
-    fn limits(ipv6_prefix: u8) -> Limits {
-        Limits { never_block: Vec::new(), widest_v4: 24, widest_v6: 48, ipv6_prefix, max_blocks: 9 }
-    }
-
     fn asked(target: &str, role: Role, ipv6_prefix: u8) -> Result<String, Refusal> {
         let never = ["192.0.2.9/32".parse().unwrap(), "2001:db8:9::1/128".parse().unwrap()];
         let protected = Protected::without_host(&never, Vec::new());
         let asker = Asker { role, requester: Some("10.0.0.9".parse().unwrap()) };
-        decide(target.parse().unwrap(), asker, &protected, &limits(ipv6_prefix))
+        let config =
+            Config { ipv6_prefix: crate::config::Within(ipv6_prefix), ..Config::default() };
+        decide(target.parse().unwrap(), asker, &protected, &config)
             .map(|target| target.to_string())
             .map_err(|denial| denial.refusal)
     }

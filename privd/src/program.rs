@@ -1,18 +1,19 @@
 //! The one place that starts programs: absolute path, fixed argv, empty environment, capped output,
 //! a deadline.
 
-use std::io::{self, Read};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 /// The programs that are ever started. No other path exists in the daemon.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Program {
     /// The firewall's front end.
     Ufw,
@@ -26,7 +27,6 @@ pub enum Program {
 
 impl Program {
     /// Its absolute path on Debian and Ubuntu.
-    #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
             Self::Ufw => "/usr/sbin/ufw",
@@ -42,35 +42,11 @@ impl Program {
     /// It cannot be started, prints more than the cap, or outlasts the deadline; then it has been
     /// signalled and waited for, and may have left its work half done.
     pub fn run(self, arguments: &[&str]) -> Result<Output, ProgramError> {
+        let in_path = |source| ProgramError { path: self.path(), source };
         let mut command = Command::new(self.path());
-        command
-            .args(arguments)
-            .env_clear()
-            // ufw's words are translated otherwise.
-            .env("LC_ALL", "C")
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A Ctrl-C meant for us must not kill ufw in the middle of its file.
-            .process_group(0);
-        let mut child =
-            command.spawn().map_err(|source| ProgramError::Start { path: self.path(), source })?;
-        let deadline = Instant::now().checked_add(self.deadline());
-        let ended = collect(&mut child, deadline);
-        let broken = |source| ProgramError::Pipe { path: self.path(), source };
-        let output = match ended {
-            Ok(Some(output)) => output,
-            Ok(None) => {
-                end(&mut child).map_err(broken)?;
-                return Err(ProgramError::Deadline { path: self.path() });
-            }
-            Err(error) => {
-                end(&mut child).map_err(broken)?;
-                return Err(broken(error));
-            }
-        };
-        Ok(output)
+        // ufw's words are translated without LC_ALL.
+        command.args(arguments).env_clear().env("LC_ALL", "C").current_dir("/");
+        execute(command, self.deadline()).map_err(in_path)
     }
 
     /// ufw waits for its lock without a limit of its own, and killing it leaves damage; the others
@@ -88,115 +64,84 @@ impl Program {
 pub struct Output {
     /// Whether the exit status was 0. For ufw this means nothing: read back.
     pub success: bool,
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
+    /// Standard output and standard error, as they came.
+    pub text: String,
 }
 
 impl Output {
-    /// The line most likely to say what went wrong.
-    #[must_use]
+    /// The first line that says something.
     pub fn complaint(&self) -> &str {
-        let lines = self.stderr.lines().chain(self.stdout.lines());
-        lines.map(str::trim).find(|line| !line.is_empty()).unwrap_or("(it printed nothing)")
+        let mut lines = self.text.lines().map(str::trim);
+        lines.find(|line| !line.is_empty()).unwrap_or("(it printed nothing)")
     }
 }
 
 /// Why a program gave no result.
 #[derive(Debug, thiserror::Error)]
-pub enum ProgramError {
-    /// Not there, or not executable.
-    #[error("{path} cannot be started: {source}")]
-    Start {
-        /// The program.
-        path: &'static str,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// Ran too long and was signalled.
-    #[error("{path} did not finish in time and was stopped")]
-    Deadline {
-        /// The program.
-        path: &'static str,
-    },
-    /// Its output could not be read, or exceeded the cap.
-    #[error("the output of {path} cannot be read: {source}")]
-    Pipe {
-        /// The program.
-        path: &'static str,
-        /// What went wrong.
-        source: io::Error,
-    },
+#[error("{path} gave no result: {source}")]
+pub struct ProgramError {
+    path: &'static str,
+    source: io::Error,
 }
 
-/// Reads both pipes until the child has ended. None: the deadline came first.
-fn collect(child: &mut Child, deadline: Option<Instant>) -> io::Result<Option<Output>> {
-    let mut stdout = child.stdout.take();
-    let mut stderr = child.stderr.take();
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    while stdout.is_some() || stderr.is_some() {
-        let mut waiting = Vec::with_capacity(2);
-        waiting.extend(stdout.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-        waiting.extend(stderr.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-        let left = remaining(deadline);
-        if left.is_zero() {
-            return Ok(None);
-        }
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut waiting, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+fn execute(mut command: Command, limit: Duration) -> io::Result<Output> {
+    let (reader, writer) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    // A Ctrl-C meant for us must not kill ufw in the middle of its file.
+    let mut child = command.process_group(0).spawn()?;
+    // It holds the pipe's writing end, and the end of the output could not be seen.
+    drop(command);
+    let deadline = Instant::now().checked_add(limit);
+    let output = collect(reader, &mut child, deadline);
+    if output.is_err() {
+        end(&mut child)?;
+    }
+    output
+}
+
+/// Reads the pipe until the child has ended.
+fn collect(
+    mut pipe: PipeReader,
+    child: &mut Child,
+    deadline: Option<Instant>,
+) -> io::Result<Output> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16 << 10];
+    loop {
+        let timeout = PollTimeout::try_from(remaining(deadline)?).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) | Err(Errno::EINTR) => continue,
+            Ok(_) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let mut ready = waiting.iter().map(|fd| fd.any().unwrap_or(true));
-        let out_ready = stdout.is_some() && ready.next().unwrap_or(false);
-        let err_ready = stderr.is_some() && ready.next().unwrap_or(false);
-        if out_ready {
-            stdout = drain(stdout, &mut out)?;
+        let read = pipe.read(&mut chunk)?;
+        if read == 0 {
+            break;
         }
-        if err_ready {
-            stderr = drain(stderr, &mut err)?;
+        bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        if bytes.len() > MAX_OUTPUT {
+            return Err(io::Error::other("it printed more than the cap"));
         }
     }
-    // Both pipes are closed: the end is at most moments away.
+    // Nobody writes any more: the end is at most moments away.
     loop {
         if let Some(status) = child.try_wait()? {
-            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-            return Ok(Some(Output {
-                success: status.success(),
-                stdout: text(out),
-                stderr: text(err),
-            }));
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            return Ok(Output { success: status.success(), text });
         }
-        if remaining(deadline).is_zero() {
-            return Ok(None);
-        }
+        remaining(deadline)?;
         std::thread::sleep(EXIT_POLL);
     }
 }
 
-/// Reads what is there; gives the pipe back unless it has ended.
-fn drain<P: Read>(pipe: Option<P>, into: &mut Vec<u8>) -> io::Result<Option<P>> {
-    let Some(mut pipe) = pipe else { return Ok(None) };
-    let mut chunk = [0; 16 << 10];
-    let read = pipe.read(&mut chunk)?;
-    into.extend_from_slice(chunk.get(..read).unwrap_or_default());
-    if into.len() > MAX_OUTPUT {
-        return Err(io::Error::other("more than the cap"));
-    }
-    Ok((read > 0).then_some(pipe))
-}
-
 /// Asks the child to end, then makes it.
 fn end(child: &mut Child) -> io::Result<()> {
-    let group = i32::try_from(child.id()).map(|id| Pid::from_raw(id.saturating_neg()));
+    let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        if let Ok(group) = group {
-            // Fails only when the group is gone already.
-            let _ = kill(group, signal);
-        }
+        // Fails only when the group is gone already.
+        let _ = killpg(group, signal);
         let deadline = Instant::now().checked_add(GRACE);
-        while !remaining(deadline).is_zero() {
+        while remaining(deadline).is_ok() {
             if child.try_wait()?.is_some() {
                 return Ok(());
             }
@@ -206,8 +151,10 @@ fn end(child: &mut Child) -> io::Result<()> {
     Err(io::Error::other("it survived SIGKILL"))
 }
 
-fn remaining(deadline: Option<Instant>) -> Duration {
-    deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()))
+fn remaining(deadline: Option<Instant>) -> io::Result<Duration> {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    left.filter(|left| !left.is_zero())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "it did not finish in time"))
 }
 
 /// Bytes: `iptables -S` of 50,000 rules is 4 MB.
@@ -221,37 +168,35 @@ const EXIT_POLL: Duration = Duration::from_micros(200);
 mod tests {
     use super::*;
 
-    fn shell(script: &str, deadline: Duration) -> io::Result<Option<Output>> {
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", script])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let output = collect(&mut child, Instant::now().checked_add(deadline));
-        if !matches!(output, Ok(Some(_))) {
-            end(&mut child)?;
-        }
-        output
+    fn shell(script: &str, limit: Duration) -> io::Result<Output> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        execute(command, limit)
     }
 
     #[test]
-    fn both_pipes_are_read_to_their_end() {
+    fn output_is_read_to_its_end() {
         let script =
             "i=0; while [ $i -lt 2000 ]; do echo out$i; echo err$i >&2; i=$((i+1)); done; exit 3";
-        let output = shell(script, Duration::from_secs(20)).unwrap().unwrap();
+        let output = shell(script, Duration::from_secs(20)).unwrap();
         assert!(!output.success);
-        assert_eq!(output.stdout.lines().count(), 2000);
-        assert_eq!(output.stderr.lines().last(), Some("err1999"));
-        assert_eq!(output.complaint(), "err0");
+        assert_eq!(output.text.lines().count(), 4000);
+        assert_eq!(output.text.lines().last(), Some("err1999"));
+        assert_eq!(output.complaint(), "out0");
     }
 
     #[test]
     fn a_program_that_hangs_meets_its_deadline() {
-        let begin = Instant::now();
-        for script in ["sleep 60", "exec >&- 2>&-; sleep 60", "trap '' TERM; sleep 60 & wait"] {
-            assert!(shell(script, Duration::from_millis(50)).unwrap().is_none(), "{script}");
+        for script in ["sleep 60", "exec >&- 2>&-; sleep 60"] {
+            let error = shell(script, Duration::from_millis(50)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{script}");
         }
+    }
+
+    #[test]
+    fn a_program_that_ignores_sigterm_is_killed_with_its_children() {
+        let begin = Instant::now();
+        assert!(shell("trap '' TERM; sleep 60 & wait", Duration::from_millis(50)).is_err());
         assert!(begin.elapsed() < Duration::from_secs(30));
     }
 

@@ -55,7 +55,6 @@ impl Protected {
     }
 
     /// The first reason why this target is protected, with where that stands.
-    #[must_use]
     pub fn covers(&self, target: Target) -> Option<(Refusal, &str)> {
         let inner = embedded_v4(target);
         self.0

@@ -1,15 +1,17 @@
 //! One connection: requests in, replies out, each in its own thread.
 
 use std::io::{self, Read};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use protocol::{
     Block, BlockInfo, FrameError, List, Outcome, Page, Reply, ReplyFrame, Request, RequestFrame,
-    Shown, Status, Target, Text, Unblock, Verdict, frame,
+    Shown, Status, Target, Text, Verdict, frame,
 };
 use slog::{Logger, warn};
 
@@ -36,25 +38,19 @@ impl Session {
     /// Serves the connection until the peer goes, breaks the protocol, or stops reading.
     pub fn serve(self, stream: UnixStream) {
         let (replies, outgoing) = mpsc::channel();
-        let slots = Arc::new(Slots::default());
+        // A place in this channel is a request that may be unanswered.
+        let (take, give_back) = mpsc::sync_channel(IN_FLIGHT);
         let Ok(writing) = stream.try_clone() else { return };
-        let freed = Arc::clone(&slots);
         let writer = thread::Builder::new().name("writer".into()).stack_size(STACK);
-        if writer.spawn(move || write(writing, &outgoing, &freed)).is_err() {
+        if writer.spawn(move || write(writing, &outgoing, &give_back)).is_err() {
             return;
         }
         let mut incoming = Frames { stream, deadline: None };
-        loop {
-            if !slots.take() {
-                return;
-            }
+        while take.send(()).is_ok() {
             incoming.deadline = None;
             match frame::read::<RequestFrame>(&mut incoming) {
                 Ok(message) => self.dispatch(message, &replies),
-                Err(error) => {
-                    self.end(&error, incoming.stream);
-                    return;
-                }
+                Err(error) => return self.end(&error, incoming.stream),
             }
         }
     }
@@ -71,7 +67,9 @@ impl Session {
         }
         match request {
             Request::Block(block) => return self.block(block, answer),
-            Request::Unblock(unblock) => return self.unblock(unblock, answer),
+            Request::Unblock(unblock) => {
+                return self.order(Order::Unblock(self.peer, unblock, answer));
+            }
             Request::List(list) => answer(Reply::List(self.list(list))),
             Request::Show(target) => answer(Reply::Show(Box::new(self.show(target)))),
             Request::Status => answer(Reply::Status(Box::new(self.status()))),
@@ -87,37 +85,11 @@ impl Session {
         self.order(Order::Block(self.peer, block, answer));
     }
 
-    fn unblock(&self, unblock: Unblock, answer: Answer) {
-        self.order(Order::Unblock(self.peer, unblock, answer));
-    }
-
+    /// The queue holds what all connections may have in flight, so this does not wait. It fails
+    /// only when privd stops; then the connection ends and the peer asks the next one.
     fn order(&self, order: Order) {
-        self.published.joined();
-        match self.orders.try_send(order) {
-            Ok(()) => {}
-            Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => {
-                self.published.left();
-                self.turn_away(order);
-            }
-        }
-    }
-
-    fn turn_away(&self, order: Order) {
-        let detail = Text::truncated("too many requests wait for the firewall");
-        match order {
-            Order::Block(peer, block, answer) => {
-                let verdict = |target: &Target| Verdict {
-                    target: *target,
-                    outcome: Outcome::Unavailable,
-                    detail: detail.clone(),
-                };
-                let verdicts: Vec<Verdict> = block.targets.as_slice().iter().map(verdict).collect();
-                audit::blocked(&self.log, &peer, &block, &verdicts);
-                answer(Reply::Block(verdicts));
-            }
-            Order::Unblock(_, _, answer) => answer(Reply::Forbidden),
-            Order::Reload(..) | Order::Stop => {}
-        }
+        self.published.queued.fetch_add(1, Ordering::Relaxed);
+        let _ = self.orders.send(order);
     }
 
     /// All targets in force and nothing touched since: answered here, no process is started.
@@ -145,7 +117,7 @@ impl Session {
     fn show(&self, target: Target) -> Shown {
         let snapshot = self.published.read();
         let asker = Asker { role: self.peer.role, requester: None };
-        let denial = policy::decide(target, asker, &snapshot.protected, &snapshot.limits).err();
+        let denial = policy::decide(target, asker, &snapshot.protected, &snapshot.config).err();
         Shown {
             block: snapshot.around(target).map(|(block, live)| live.info(block)),
             refusal: denial.as_ref().map(|denial| denial.refusal),
@@ -160,12 +132,12 @@ impl Session {
             version: Text::truncated(env!("CARGO_PKG_VERSION")),
             pid: std::process::id(),
             firewall: Text::truncated("ufw"),
-            enforce: snapshot.enforce,
+            enforce: snapshot.config.enforce,
             problem: snapshot.problem.clone(),
             live_blocks: count(snapshot.blocks.len()),
             not_in_force: count(snapshot.blocks.values().filter(|live| !live.in_force).count()),
-            max_blocks: count(snapshot.limits.max_blocks),
-            queued: self.published.queued(),
+            max_blocks: count(snapshot.config.max_blocks),
+            queued: self.published.queued.load(Ordering::Relaxed),
             verified_at: snapshot.verified_at,
         }
     }
@@ -180,7 +152,7 @@ impl Session {
             _ => {}
         }
         warn!(self.log, "connection ended by privd"; "why" => %error, "peer" => %self.peer);
-        drop(stream.shutdown(std::net::Shutdown::Both));
+        drop(stream.shutdown(Shutdown::Both));
     }
 }
 
@@ -206,51 +178,21 @@ impl Read for Frames {
 }
 
 /// Writes replies until the connection breaks; a peer that does not read loses it.
-fn write(mut stream: UnixStream, outgoing: &Receiver<ReplyFrame>, slots: &Slots) {
+fn write(mut stream: UnixStream, outgoing: &Receiver<ReplyFrame>, give_back: &Receiver<()>) {
     let patient = stream.set_write_timeout(Some(FRAME_DEADLINE)).is_ok();
     while let Ok(reply) = outgoing.recv() {
         if !patient || frame::write(&mut stream, &reply).is_err() {
             break;
         }
-        slots.give_back();
+        // Cannot fail: each reply's request took a place.
+        let _ = give_back.try_recv();
     }
-    slots.close();
-    drop(stream.shutdown(std::net::Shutdown::Both));
-}
-
-/// Requests of one connection that may be unanswered at a time: beyond, it is not read from.
-#[derive(Default)]
-struct Slots {
-    state: Mutex<(usize, bool)>,
-    changed: Condvar,
-}
-
-impl Slots {
-    /// Waits for a slot. False: the connection is closed.
-    fn take(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |(taken, closed): &mut (usize, bool)| *taken >= IN_FLIGHT && !*closed;
-        let mut state =
-            self.changed.wait_while(state, full).unwrap_or_else(PoisonError::into_inner);
-        state.0 = state.0.saturating_add(1);
-        !state.1
-    }
-
-    fn give_back(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 = state.0.saturating_sub(1);
-        self.changed.notify_one();
-    }
-
-    fn close(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
-        self.changed.notify_one();
-    }
+    drop(stream.shutdown(Shutdown::Both));
 }
 
 /// For the rest of a frame once it has begun, and for a reply to be taken.
 const FRAME_DEADLINE: Duration = Duration::from_secs(10);
 /// Unanswered requests of one connection.
-const IN_FLIGHT: usize = 64;
+pub const IN_FLIGHT: usize = 64;
 /// Bytes of stack of a connection's thread.
 pub const STACK: usize = 256 << 10;

@@ -49,6 +49,7 @@ pub struct World {
     pub token: String,
     /// Everything that stands for the server's disk.
     pub directory: TempDir,
+    client: Client,
     privd: Option<Child>,
     webhookd: Option<Child>,
 }
@@ -105,6 +106,7 @@ impl World {
             attacker,
             kibana,
             token: fs::read_to_string(path.join("secret")).unwrap(),
+            client: Client::trusting(&path.join("cert.pem")),
             directory,
             privd: None,
             webhookd: None,
@@ -193,9 +195,14 @@ impl World {
     /// A new TLS connection from Kibana's host.
     #[must_use]
     pub fn connection(&self) -> Connection {
-        let stream = self.kibana.connect("10.9.0.1:5001".parse().unwrap(), Duration::from_secs(5));
-        Client::trusting(&self.directory.path().join("cert.pem"))
-            .handshake(stream.unwrap(), "10.9.0.1")
+        self.kibana.inside(|| self.connect_here())
+    }
+
+    /// A new TLS connection from wherever the calling thread is.
+    #[must_use]
+    pub fn connect_here(&self) -> Connection {
+        let stream = std::net::TcpStream::connect("10.9.0.1:5001").unwrap();
+        self.client.handshake(stream, "10.9.0.1")
     }
 
     /// Blocks one address through the whole road.

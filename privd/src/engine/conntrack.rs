@@ -8,21 +8,18 @@ use protocol::{Target, Text};
 
 use crate::program::Program;
 
-/// Forgets every connection from and to the targets.
+/// Forgets every connection from and to the target.
 ///
 /// # Errors
 /// What stopped it, in words. The block itself holds; connections that are open may live on.
-pub fn cut(targets: &[Target]) -> Result<(), Text> {
-    for target in targets {
-        let family = if target.is_ipv6() { "ipv6" } else { "ipv4" };
-        for side in ["-s", "-d"] {
-            // Exit status 1 means that nothing matched.
-            let run = Program::Conntrack.run(&["-D", "-f", family, side, &target.to_string()]);
-            match run {
-                Ok(output) if output.success || output.stderr.contains(NONE_MATCHED) => {}
-                Ok(output) => return Err(unable(output.complaint())),
-                Err(error) => return Err(unable(&error.to_string())),
-            }
+pub fn cut(target: Target) -> Result<(), Text> {
+    let family = if target.is_ipv6() { "ipv6" } else { "ipv4" };
+    for side in ["-s", "-d"] {
+        // Exit status 1 means that nothing matched.
+        match Program::Conntrack.run(&["-D", "-f", family, side, &target.to_string()]) {
+            Ok(output) if output.success || output.text.contains(NONE_MATCHED) => {}
+            Ok(output) => return Err(unable(output.complaint())),
+            Err(error) => return Err(unable(&error.to_string())),
         }
     }
     Ok(())

@@ -5,16 +5,13 @@ pub mod conntrack;
 pub mod rules_file;
 pub mod ufw;
 
-use protocol::{Target, Text};
+use protocol::{EventId, Target, Text};
 
 use crate::engine::ufw::Stamp;
 use crate::protected::Network;
 
 /// A packet filter that can hold blocks.
 pub trait Firewall: Send {
-    /// The engine's name in the configuration.
-    fn name(&self) -> &'static str;
-
     /// Reads everything back, changing nothing; [`Firewall::judge`] answers from it.
     ///
     /// # Errors
@@ -39,57 +36,30 @@ pub trait Firewall: Send {
 }
 
 /// One change to the firewall.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Change {
-    /// Put this target in force.
-    Block {
-        /// What to drop.
-        target: Target,
-        /// Goes into the rule's comment.
-        id: RuleId,
-    },
+    /// Put this target in force; the rules' comment leads back to the event.
+    Block(Target, EventId),
     /// Remove our rules for this target.
-    Lift {
-        /// What is dropped.
-        target: Target,
-    },
+    Lift(Target),
 }
 
-/// The part of a rule's comment that leads back to the log: 12 hexadecimal digits of the event id.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RuleId(String);
-
-impl RuleId {
-    /// The id for the rules that one request makes.
-    #[must_use]
-    pub fn of(event: protocol::EventId) -> Self {
-        Self(event.to_string().chars().take(12).collect())
-    }
-
-    /// The whole comment. Fixed alphabet: ufw mistreats quotes and anything beyond ASCII.
-    #[must_use]
-    pub fn comment(&self) -> String {
-        format!("{COMMENT_PREFIX}{}", self.0)
+impl Change {
+    /// Whom it is about.
+    pub const fn target(&self) -> Target {
+        match self {
+            Self::Block(target, _) | Self::Lift(target) => *target,
+        }
     }
 }
 
-/// What a change came to, as read back.
+/// What a change came to, as read back. Each has words for what else is to be said.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Effect {
-    /// In force by this batch.
-    Enforced {
-        /// What did not go along with it: open connections that could not be cut.
-        warning: Option<Text>,
-    },
-    /// Was in force before.
-    AlreadyEnforced,
-    /// Our rules are gone.
-    Lifted {
-        /// What still blocks the target: a rule of the administrator's.
-        remains: Option<Text>,
-    },
-    /// There was nothing to lift.
-    NothingToLift,
+    /// As wanted, by this batch.
+    Done(Text),
+    /// Was as wanted before.
+    Already(Text),
     /// The tool failed.
     Failed(Text),
     /// The rules stand, yet are not effective.
@@ -98,5 +68,19 @@ pub enum Effect {
     Unavailable(Text),
 }
 
-/// Marks our rules in `ufw status`.
+impl Effect {
+    /// Whether things are as wanted.
+    pub const fn holds(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Already(_))
+    }
+}
+
+/// The comment that marks our rules in `ufw status`: 12 digits of the event id, in an alphabet that
+/// ufw keeps as it is (it mistreats quotes and anything beyond ASCII).
+pub fn comment(event: EventId) -> String {
+    let digits: String = event.to_string().chars().take(12).collect();
+    format!("{COMMENT_PREFIX}{digits}")
+}
+
+/// What our comments begin with.
 pub const COMMENT_PREFIX: &str = "webhookd:";

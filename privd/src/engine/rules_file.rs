@@ -27,7 +27,6 @@ pub struct RulesFile {
 
 impl RulesFile {
     /// Parses a file's text. Lines that are not tuples are ufw's rendering of them and skipped.
-    #[must_use]
     pub fn parse(text: &str) -> Self {
         let tuples = text.lines().filter_map(|line| line.strip_prefix(TUPLE)).map(Tuple::parse);
         let tuples: Vec<Tuple> = tuples.collect();
@@ -44,7 +43,6 @@ impl RulesFile {
     }
 
     /// How the file stands to a block of `target` in one direction.
-    #[must_use]
     pub fn standing(&self, target: Target, direction: Direction) -> FileStanding<'_> {
         let Some((at, found)) = self.whole.get(&(direction, target.net())).and_then(|at| {
             let tuple = self.tuples.get(*at)?;
@@ -70,8 +68,7 @@ impl RulesFile {
             let Side::Net(source) = rule.source else { return None };
             let one_host = source.prefix_len() == source.max_prefix_len();
             let inbound = rule.direction == Direction::In && !rule.routed;
-            (inbound && rule.action.accepts() && (one_host || rule.every_port))
-                .then_some((source, tuple))
+            (inbound && rule.accepts() && (one_host || rule.every_port)).then_some((source, tuple))
         })
     }
 }
@@ -116,7 +113,8 @@ pub struct Tuple {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Rule {
-    action: Action,
+    /// `allow`, `deny`, `limit` or `reject`.
+    action: String,
     /// `log` or `log-all`.
     log: Option<String>,
     routed: bool,
@@ -126,20 +124,6 @@ struct Rule {
     source: Side,
     destination: Side,
     direction: Direction,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Action {
-    Allow,
-    Deny,
-    Limit,
-    Reject,
-}
-
-impl Action {
-    const fn accepts(self) -> bool {
-        matches!(self, Self::Allow | Self::Limit)
-    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -177,23 +161,20 @@ impl Tuple {
     }
 
     /// The rule as ufw's own tuple text, for messages.
-    #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Whether the comment marks the rule as ours.
-    #[must_use]
     pub fn is_ours(&self) -> bool {
         self.comment.as_deref().is_some_and(|comment| comment.starts_with(COMMENT_PREFIX))
     }
 
     /// The arguments that name this whole-target rule to `ufw delete` and `ufw prepend`.
-    #[must_use]
     pub fn arguments(&self, target: Target, direction: Direction) -> Vec<String> {
         let Some(rule) = &self.rule else { return Vec::new() };
-        let action = if rule.action == Action::Reject { "reject" } else { "deny" };
-        let mut arguments = block_arguments(action, rule.log.as_deref(), target, direction);
+        let log = rule.log.as_deref();
+        let mut arguments = block_arguments(&rule.action, log, target, direction);
         if let Some(comment) = &self.comment {
             arguments.extend(["comment".to_owned(), comment.clone()]);
         }
@@ -217,21 +198,22 @@ impl Tuple {
 
     /// Whether this lets something through. A line nobody understands might.
     fn accepts(&self) -> bool {
-        self.rule.as_ref().is_none_or(|rule| rule.action.accepts())
+        self.rule.as_ref().is_none_or(|rule| rule.accepts())
     }
 
     /// Whether some packet of the target's would be let through here.
     fn may_accept(&self, target: Target, direction: Direction) -> bool {
         let Some(rule) = &self.rule else { return true };
         let theirs = if direction == Direction::In { rule.source } else { rule.destination };
-        rule.action.accepts()
-            && !rule.routed
-            && rule.direction == direction
-            && theirs.overlaps(target)
+        rule.accepts() && !rule.routed && rule.direction == direction && theirs.overlaps(target)
     }
 }
 
 impl Rule {
+    fn accepts(&self) -> bool {
+        !matches!(self.action.as_str(), "deny" | "reject")
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.split_ascii_whitespace().collect();
         let (core, application, place) = match fields.as_slice() {
@@ -252,13 +234,7 @@ impl Rule {
         };
         let (direction, interface) = place.split_once('_').unwrap_or((place, ""));
         Some(Self {
-            action: match action {
-                "allow" => Action::Allow,
-                "deny" => Action::Deny,
-                "limit" => Action::Limit,
-                "reject" => Action::Reject,
-                _ => return None,
-            },
+            action: action.to_owned(),
             log,
             routed,
             every_port: *dport == "any" && *sport == "any" && !application,
@@ -275,7 +251,6 @@ impl Rule {
 }
 
 /// The arguments of a rule about all packets from, or to, a target.
-#[must_use]
 pub fn block_arguments(
     action: &str,
     log: Option<&str>,

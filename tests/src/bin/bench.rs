@@ -1,2 +1,177 @@
-//! stub
-fn main() {}
+//! The benchmark behind `tests/bench`: webhookd's whole road against bare ufw, as ratios of medians
+//! over interleaved pairs of one run. Ends with status 1 when a bar is missed.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tests::World;
+use tests::https::{self, Connection};
+
+fn main() {
+    let pairs = match std::env::args().nth(1).map(|text| text.parse()) {
+        None => 20,
+        Some(Ok(pairs @ 1..)) => pairs,
+        Some(_) => {
+            eprintln!("usage: tests/bench [PAIRS]   (default 20; below 20 is for trying out)");
+            std::process::exit(64);
+        }
+    };
+    let mut report = Report::default();
+    println!("{pairs} interleaved pairs each; medians; P-256 certificate; new TLS connections");
+    for rules in [0, 100, 1000] {
+        new_block(rules, pairs, &mut report);
+    }
+    known_and_bad(pairs.max(20) * 5, &mut report);
+    println!("{}", if report.missed == 0 { "every bar is met" } else { "a bar is MISSED" });
+    std::process::exit(i32::from(report.missed > 0));
+}
+
+/// A new block over HTTPS, verified and cut, against the bare ufw calls it needs.
+fn new_block(rules: usize, pairs: usize, report: &mut Report) {
+    let world = world_with(rules);
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for pair in 0..=pairs {
+        let address = |kind: usize| format!("198.18.{kind}.{}", pair + 1);
+        let began = Instant::now();
+        let answer = world.block(&address(0));
+        let took = began.elapsed();
+        assert_eq!(answer.outcomes(), ["blocked"]);
+        let bare_took = bare_ufw(&world, &address(1));
+        // The first pair warms caches.
+        if pair > 0 {
+            ours.push(took);
+            bare.push(bare_took);
+        }
+    }
+    let (ours, bare) = (median(&mut ours), median(&mut bare));
+    let ratio = ours.as_secs_f64() / bare.as_secs_f64();
+    let name = format!("new block, {rules} rules present");
+    let shown = format!("{} against {} bare", ms(ours), ms(bare));
+    report.line(&name, &shown, &format!("{ratio:.2} x"), "1.15 x", ratio <= 1.15);
+}
+
+/// The two prepends that a block consists of, started as privd starts them.
+fn bare_ufw(world: &World, address: &str) -> Duration {
+    let run = |rule: &[&str]| {
+        let program = [&["/usr/sbin/ufw", "prepend"], rule].concat();
+        // Without nsenter's own start: enter once, then time inside.
+        let script = format!(
+            "s=$(date +%s%N); env -i LC_ALL=C {} >/dev/null; e=$(date +%s%N); echo $((e-s))",
+            program.join(" ")
+        );
+        let nanoseconds: u64 = world.server.sh(&script).trim().parse().unwrap();
+        Duration::from_nanos(nanoseconds)
+    };
+    run(&["deny", "out", "to", address, "comment", "webhookd:bare"])
+        + run(&["deny", "from", address, "comment", "webhookd:bare"])
+}
+
+/// What starts no process: an address that is blocked, and a bad token, against the handshake.
+fn known_and_bad(rounds: usize, report: &mut Report) {
+    let world = world_with(0);
+    world.block("198.18.0.1");
+    let known = json!({ "ip": "198.18.0.1" }).to_string();
+    let good = format!("Bearer {}", world.token);
+    let request = |token: &str| {
+        let headers = [("Authorization", token), ("Content-Type", "application/json")];
+        https::request("POST", "/blockip", &headers, &known)
+    };
+    let (good, bad) = (request(&good), request("Bearer wrong"));
+    // All from Kibana's network; entering it is not timed.
+    let (mut fresh, mut open, mut refused, mut handshake) = (vec![], vec![], vec![], vec![]);
+    world.kibana.inside(|| {
+        let connect = || {
+            let began = Instant::now();
+            let mut connection = world.connect_here();
+            shake_hands(&mut connection);
+            (connection, began)
+        };
+        let (mut kept, _) = connect();
+        for _ in 0..rounds {
+            let (connection, began) = connect();
+            handshake.push(began.elapsed());
+            drop(connection);
+            let (mut connection, began) = connect();
+            assert_eq!(https::exchange(&mut connection, &good).unwrap().status, 200);
+            fresh.push(began.elapsed());
+            let (mut connection, began) = connect();
+            assert_eq!(https::exchange(&mut connection, &bad).unwrap().status, 401);
+            refused.push(began.elapsed());
+            let began = Instant::now();
+            assert_eq!(https::exchange(&mut kept, &good).unwrap().status, 200);
+            open.push(began.elapsed());
+        }
+    });
+    let [fresh, open, refused, handshake] =
+        [&mut fresh, &mut open, &mut refused, &mut handshake].map(|times| median(times));
+    let millis = Duration::from_millis;
+    report.line("already blocked, new TLS", &ms(fresh), "", "5 ms", fresh < millis(5));
+    report.line("already blocked, open connection", &ms(open), "", "1 ms", open < millis(1));
+    let shown = format!("{} against {} handshake", ms(refused), ms(handshake));
+    let over = refused.saturating_sub(handshake);
+    report.line("bad token", &shown, &format!("+{}", ms(over)), "+1 ms", over <= millis(1));
+    let (privd, webhookd) = world.daemons();
+    for (name, pid, bar) in
+        [("webhook-privd resident", privd, 6.0), ("webhookd resident", webhookd, 15.0)]
+    {
+        let megabytes = resident(pid);
+        report.line(name, &format!("{megabytes:.1} MB"), "", &format!("{bar} MB"), megabytes < bar);
+    }
+}
+
+fn world_with(rules: usize) -> World {
+    let mut world = World::without_daemons("ufw allow 22/tcp");
+    // ufw's own format, put in front as ufw would: a thousand single runs would take minutes.
+    let text = world.read("ufw/user.rules");
+    let mut added = String::new();
+    for rule in 0..rules {
+        let address = format!("198.19.{}.{}", rule / 250, rule % 250 + 1);
+        added += &format!(
+            "\n### tuple ### deny any any 0.0.0.0/0 any {address} in\n-A ufw-user-input -s {address} -j DROP\n"
+        );
+    }
+    world.write(
+        "ufw/user.rules",
+        &text.replacen("### RULES ###\n", &format!("### RULES ###\n{added}"), 1),
+    );
+    world.ufw("reload");
+    world.configure("max-blocks = 10000", "");
+    world.start();
+    world
+}
+
+/// Finishes the handshake now instead of with the first request.
+fn shake_hands(connection: &mut Connection) {
+    while connection.conn.is_handshaking() {
+        connection.conn.complete_io(&mut connection.sock).unwrap();
+    }
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
+
+/// Megabytes of resident memory.
+fn resident(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
+}
+
+#[derive(Default)]
+struct Report {
+    missed: usize,
+}
+
+impl Report {
+    fn line(&mut self, name: &str, measured: &str, ratio: &str, bar: &str, met: bool) {
+        let verdict = if met { "ok" } else { "MISSED" };
+        println!("{name:<34} {measured:<38} {ratio:<10} bar {bar:<8} {verdict}");
+        self.missed += usize::from(!met);
+    }
+}

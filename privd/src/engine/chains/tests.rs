@@ -6,8 +6,9 @@ const UFW6: &str = include_str!("ufw6.txt");
 
 fn standing(listing: &str, target: &str, direction: Direction) -> String {
     let target: Target = target.parse().unwrap();
-    let chains = Chains::parse(listing);
-    match chains.path(target.is_ipv6(), direction).standing(target) {
+    let [out, input] = Path::both(listing, target.is_ipv6());
+    let path = if direction == Direction::In { input } else { out };
+    match path.standing(target) {
         KernelStanding::Bypassed(rule) => format!("bypassed by {rule}"),
         other => format!("{other:?}"),
     }
