@@ -37,6 +37,7 @@ use crate::enforcer::{Enforcer, Order};
 use crate::engine::ufw::Ufw;
 use crate::ledger::Ledger;
 use crate::listener::Listener;
+use crate::program::Program;
 
 /// Starts the daemon and works until SIGTERM. Each line of the start is a condition: what does not
 /// hold ends it.
@@ -48,6 +49,11 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let frontend = config.frontend_user.account()?;
     if options.check {
         return Ok(());
+    }
+    let mut needed = vec![Program::Ufw, Program::Iptables, Program::Ip6tables];
+    needed.extend(config.cut_connections.then_some(Program::Conntrack));
+    if let Some(path) = Program::missing(&needed) {
+        return Err(StartError::Missing(path));
     }
     let log = logging::logger();
     let signals = block_signals()?;
@@ -125,6 +131,9 @@ pub enum StartError {
     /// The account.
     #[error(transparent)]
     User(#[from] config::UserError),
+    /// A program that will be needed.
+    #[error("{0} is missing: `apt install ufw iptables conntrack`")]
+    Missing(&'static str),
     /// The socket.
     #[error(transparent)]
     Listen(#[from] listener::ListenError),
@@ -144,8 +153,7 @@ impl StartError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 64,
-            Self::Config(_) | Self::User(_) | Self::Listen(_) => 78,
-            Self::Privilege(privilege::PrivilegeError::NoUfw) => 78,
+            Self::Config(_) | Self::User(_) | Self::Missing(_) | Self::Listen(_) => 78,
             Self::Privilege(_) => 77,
             Self::Ledger(ledger::LedgerError::NoDirectory(_)) => 78,
             Self::Ledger(_) | Self::Thread(_) => 70,

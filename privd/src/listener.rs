@@ -60,25 +60,25 @@ impl Drop for Listener {
 /// Whoever may write the directory could put a socket of his own there.
 fn check_directory(path: &Path) -> Result<(), ListenError> {
     let directory = path.parent().unwrap_or_else(|| Path::new("/"));
-    let metadata =
-        fs::metadata(directory).map_err(|_| ListenError::NoDirectory(directory.to_owned()))?;
-    if metadata.uid() == 0 && metadata.mode() & 0o022 == 0 {
-        Ok(())
-    } else {
-        Err(ListenError::Directory(directory.to_owned()))
-    }
+    let problem = match fs::metadata(directory) {
+        Err(_) => NO_DIRECTORY,
+        Ok(found) if found.uid() != 0 || found.mode() & 0o022 != 0 => OTHERS_WRITE,
+        Ok(_) => return Ok(()),
+    };
+    Err(ListenError::Path { path: directory.to_owned(), problem })
 }
 
 fn remove_stale(path: &Path) -> Result<(), ListenError> {
-    match fs::symlink_metadata(path) {
-        Err(_) => Ok(()),
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            Err(ListenError::NotASocket(path.to_owned()))
+    let problem = match fs::symlink_metadata(path) {
+        Err(_) => return Ok(()),
+        Ok(found) if !found.file_type().is_socket() => NOT_A_SOCKET,
+        Ok(_) if UnixStream::connect(path).is_ok() => IN_USE,
+        Ok(_) => {
+            return fs::remove_file(path)
+                .map_err(|source| ListenError::Bind { path: path.to_owned(), source });
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => Err(ListenError::InUse(path.to_owned())),
-        Ok(_) => fs::remove_file(path)
-            .map_err(|source| ListenError::Bind { path: path.to_owned(), source }),
-    }
+    };
+    Err(ListenError::Path { path: path.to_owned(), problem })
 }
 
 /// Why there is nothing to listen on.
@@ -87,18 +87,14 @@ pub enum ListenError {
     /// systemd handed over something else.
     #[error("the socket handed over by systemd cannot be used: {0}")]
     Given(io::Error),
-    /// The directory is missing.
-    #[error("{dir} does not exist; make it with `install -d -m 0755 {dir}`", dir = .0.display())]
-    NoDirectory(PathBuf),
-    /// Others could replace the socket.
-    #[error("{} must belong to root and be writable by root alone", .0.display())]
-    Directory(PathBuf),
-    /// Something else has the name.
-    #[error("{} exists and is not a socket; remove it or change `socket`", .0.display())]
-    NotASocket(PathBuf),
-    /// A second instance.
-    #[error("another process listens on {}", .0.display())]
-    InUse(PathBuf),
+    /// Something about the path is wrong.
+    #[error("{} {problem}", path.display())]
+    Path {
+        /// The socket or its directory.
+        path: PathBuf,
+        /// What is wrong, and the mend.
+        problem: &'static str,
+    },
     /// Any other failure.
     #[error("cannot listen on {}: {source}", path.display())]
     Bind {
@@ -108,6 +104,11 @@ pub enum ListenError {
         source: io::Error,
     },
 }
+
+const NO_DIRECTORY: &str = "does not exist; make it with `install -d -m 0755 DIRECTORY`";
+const OTHERS_WRITE: &str = "must belong to root and be writable by root alone";
+const NOT_A_SOCKET: &str = "exists and is not a socket; remove it or change `socket`";
+const IN_USE: &str = "is served by another process";
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +122,7 @@ mod tests {
         remove_stale(&path).unwrap();
         assert!(!path.exists());
         fs::write(&path, "mine").unwrap();
-        assert!(matches!(remove_stale(&path), Err(ListenError::NotASocket(_))));
+        assert!(remove_stale(&path).unwrap_err().to_string().contains("is not a socket"));
         assert!(path.exists());
     }
 
@@ -130,7 +131,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let _first = UnixListener::bind(&path).unwrap();
-        assert!(matches!(remove_stale(&path), Err(ListenError::InUse(_))));
+        assert!(remove_stale(&path).unwrap_err().to_string().contains("another process"));
         assert!(path.exists());
     }
 }

@@ -16,14 +16,14 @@ use nix::unistd;
 /// Not root, no `CAP_NET_ADMIN`, or any set that does not read back as it was asked for.
 pub fn drop_all_but_net_admin() -> Result<(), PrivilegeError> {
     if !unistd::geteuid().is_root() {
-        return Err(PrivilegeError::NotRoot);
+        return Err(PrivilegeError::Wrong(NOT_ROOT));
     }
     let only = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
     if !caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN)? {
-        return Err(PrivilegeError::NoNetAdmin);
+        return Err(PrivilegeError::Wrong(NO_NET_ADMIN));
     }
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETGID)? {
-        unistd::setgroups(&[]).map_err(PrivilegeError::Groups)?;
+        unistd::setgroups(&[])?;
     }
     caps::clear(None, CapSet::Ambient)?;
     // uid 0 gains the whole bounding set at each exec (capabilities(7)), so this is what bounds
@@ -36,7 +36,7 @@ pub fn drop_all_but_net_admin() -> Result<(), PrivilegeError> {
     caps::clear(None, CapSet::Inheritable)?;
     caps::set(None, CapSet::Effective, &only)?;
     caps::set(None, CapSet::Permitted, &only)?;
-    prctl::set_no_new_privs().map_err(PrivilegeError::NoNewPrivileges)?;
+    prctl::set_no_new_privs()?;
     verify(&only)
 }
 
@@ -52,11 +52,7 @@ fn verify(only: &CapsHashSet) -> Result<(), PrivilegeError> {
             return Err(PrivilegeError::NotDropped(set));
         }
     }
-    if prctl::get_no_new_privs().map_err(PrivilegeError::NoNewPrivileges)? {
-        Ok(())
-    } else {
-        Err(PrivilegeError::NewPrivileges)
-    }
+    if prctl::get_no_new_privs()? { Ok(()) } else { Err(PrivilegeError::Wrong(NEW_PRIVILEGES)) }
 }
 
 /// Checks that the mounts around this process close the ways that uid 0 has even without
@@ -66,57 +62,42 @@ fn verify(only: &CapsHashSet) -> Result<(), PrivilegeError> {
 /// # Errors
 /// The way that is still open, and how it is closed.
 pub fn check_mount_view() -> Result<(), PrivilegeError> {
-    match OpenOptions::new().append(true).open(ROOT_AT_BOOT) {
-        Ok(_) => return Err(PrivilegeError::UfwWritable),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(PrivilegeError::NoUfw);
-        }
-        Err(_) => {}
-    }
-    if Path::new(INIT_SOCKET).exists() { Err(PrivilegeError::InitReachable) } else { Ok(()) }
+    let problem = match OpenOptions::new().append(true).open(ROOT_AT_BOOT) {
+        Ok(_) => UFW_WRITABLE,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => NO_UFW,
+        Err(_) if Path::new(INIT_SOCKET).exists() => INIT_REACHABLE,
+        Err(_) => return Ok(()),
+    };
+    Err(PrivilegeError::Wrong(problem))
 }
 
 /// Why the daemon must not start.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
-    /// Started as another user.
-    #[error("must be started as root (it keeps CAP_NET_ADMIN alone)")]
-    NotRoot,
-    /// Root of a container without the one capability that is needed.
-    #[error("has no CAP_NET_ADMIN, which ufw needs; allow it in the unit or container")]
-    NoNetAdmin,
+    /// Something about the process or its surroundings is wrong.
+    #[error("{0}")]
+    Wrong(&'static str),
     /// The capability calls failed.
     #[error("capabilities cannot be changed: {0}")]
     Caps(#[from] caps::errors::CapsError),
-    /// Supplementary groups stayed.
-    #[error("supplementary groups cannot be dropped: {0}")]
-    Groups(Errno),
+    /// Another system call failed.
+    #[error("privileges cannot be dropped: {0}")]
+    Call(#[from] Errno),
     /// A set reads back as something else.
     #[error("the {0:?} capability set is not what it was set to")]
     NotDropped(CapSet),
-    /// prctl failed.
-    #[error("no_new_privs cannot be set: {0}")]
-    NoNewPrivileges(Errno),
-    /// prctl had no effect.
-    #[error("no_new_privs did not stay set")]
-    NewPrivileges,
-    /// The mount view is too wide.
-    #[error(
-        "/etc/ufw/before.rules is writable here: who takes this process over is root at the next \
-         boot. Start it by its unit, or with /etc/ufw read-only but for user.rules and user6.rules"
-    )]
-    UfwWritable,
-    /// The mount view is too wide.
-    #[error(
-        "/run/systemd/private is visible here: PID 1 would start a root shell for whoever takes \
-         this process over. Start it by its unit, or with a private /run"
-    )]
-    InitReachable,
-    /// There is no ufw.
-    #[error("/etc/ufw/before.rules does not exist: install ufw (`apt install ufw`)")]
-    NoUfw,
 }
 
+const NOT_ROOT: &str = "must be started as root (it keeps CAP_NET_ADMIN alone)";
+const NO_NET_ADMIN: &str =
+    "has no CAP_NET_ADMIN, which ufw needs; allow it in the unit or container";
+const NEW_PRIVILEGES: &str = "no_new_privs did not stay set";
+const NO_UFW: &str = "/etc/ufw/before.rules is missing: install ufw (`apt install ufw`)";
+const UFW_WRITABLE: &str = "/etc/ufw/before.rules is writable here: who takes this process over \
+    is root at the next boot. Start it by its unit, or with /etc/ufw read-only but for user.rules \
+    and user6.rules";
+const INIT_REACHABLE: &str = "/run/systemd/private is visible here: PID 1 would start a root \
+    shell for whoever takes this process over. Start it by its unit, or with a private /run";
 /// ufw runs what stands here as root when it starts.
 const ROOT_AT_BOOT: &str = "/etc/ufw/before.rules";
 /// PID 1 trusts every uid 0 on it.

@@ -4,6 +4,7 @@
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,12 @@ impl Program {
             Self::Ip6tables => "/usr/sbin/ip6tables",
             Self::Conntrack => "/usr/sbin/conntrack",
         }
+    }
+
+    /// The first of these that is not installed.
+    pub fn missing(needed: &[Self]) -> Option<&'static str> {
+        let mut paths = needed.iter().map(|program| program.path());
+        paths.find(|path| !Path::new(path).exists())
     }
 
     /// Runs the program to its end.

@@ -14,7 +14,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
-use slog::{Logger, info};
+use slog::{Logger, info, warn};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::privd_client::PrivdClient;
 use crate::server::auth::Tokens;
@@ -76,6 +77,14 @@ async fn serve(
     .listen_rustls_0_23(listener, tls)?
     .run();
     info!(log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
+    // Its default would end the process.
+    if let Ok(mut hangup) = signal(SignalKind::hangup()) {
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                warn!(log, "SIGHUP changes nothing yet; restart to read certificate and tokens");
+            }
+        });
+    }
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     server.await
