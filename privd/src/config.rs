@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use nix::unistd::{Uid, User};
-use protocol::Target;
+use protocol::{Target, Untrusted};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
@@ -81,7 +81,7 @@ impl Config {
         }
         let mut text = String::new();
         file.take(MAX_BYTES).read_to_string(&mut text)?;
-        Ok(toml::from_str(&text)?)
+        toml::from_str(&text).map_err(|error| Problem::Toml(one_line(&error, &text)))
     }
 }
 
@@ -183,6 +183,15 @@ fn interval<'de, D: Deserializer<'de>>(key: D) -> Result<Duration, D::Error> {
     sensible.then_some(every).ok_or_else(|| D::Error::custom("must lie between 1s and 24h"))
 }
 
+/// toml draws its errors over several lines; a sentence and a log line have one.
+fn one_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let index = before.matches('\n').count();
+    let line = Untrusted(text.lines().nth(index).unwrap_or_default()).to_string();
+    let message = error.message().replace('\n', " ");
+    format!("line {}, `{line}`: {message}", index.saturating_add(1))
+}
+
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
@@ -198,7 +207,7 @@ enum Problem {
     #[error("must belong to root and be writable by root alone: chown root: FILE; chmod go-w FILE")]
     Writable,
     #[error("{0}")]
-    Toml(#[from] toml::de::Error),
+    Toml(String),
 }
 
 /// Group and others.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use protocol::Untrusted;
 use serde::Deserialize;
 
 /// Everything the configuration says, in types that cannot be wrong.
@@ -63,7 +64,8 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let in_file = |problem| ConfigError { path: path.to_owned(), problem };
         let text = std::fs::read_to_string(path).map_err(|error| in_file(error.into()))?;
-        let keys: Keys = toml::from_str(&text).map_err(|error| in_file(error.into()))?;
+        let keys: Keys = toml::from_str(&text)
+            .map_err(|error| in_file(Problem::Toml(one_line(&error, &text))))?;
         Self::from_keys(keys).map_err(in_file)
     }
 
@@ -173,6 +175,15 @@ impl Default for LimitKeys {
     }
 }
 
+/// toml draws its errors over several lines; a sentence and a log line have one.
+fn one_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let index = before.matches('\n').count();
+    let line = Untrusted(text.lines().nth(index).unwrap_or_default()).to_string();
+    let message = error.message().replace('\n', " ");
+    format!("line {}, `{line}`: {message}", index.saturating_add(1))
+}
+
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
@@ -186,7 +197,7 @@ enum Problem {
     #[error("cannot be read: {0}")]
     Read(#[from] std::io::Error),
     #[error("{0}")]
-    Toml(#[from] toml::de::Error),
+    Toml(String),
     #[error("listen: {0:?} is not ADDRESS:PORT, for example \"[::]:5001\"")]
     Listen(String),
     #[error("allow-clients: {0:?} is not an address or network")]

@@ -65,7 +65,7 @@ impl RulesFile {
     pub fn allowed_sources(&self) -> impl Iterator<Item = (IpNet, &Tuple)> {
         self.tuples.iter().filter_map(|tuple| {
             let rule = tuple.rule.as_ref()?;
-            let Side::Net(source) = rule.source else { return None };
+            let source = rule.source?;
             let one_host = source.prefix_len() == source.max_prefix_len();
             let inbound = rule.direction == Direction::In && !rule.routed;
             (inbound && rule.accepts() && (one_host || rule.every_port)).then_some((source, tuple))
@@ -121,34 +121,11 @@ struct Rule {
     every_port: bool,
     /// Neither protocol, application nor interface narrows it.
     every_packet: bool,
-    source: Side,
-    destination: Side,
+    /// None: anywhere.
+    source: Option<IpNet>,
+    /// None: anywhere.
+    destination: Option<IpNet>,
     direction: Direction,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Side {
-    Anywhere,
-    Net(IpNet),
-}
-
-impl Side {
-    fn parse(text: &str) -> Option<Self> {
-        let net: IpNet = match text.parse() {
-            Ok(net) => net,
-            Err(_) => IpNet::from(text.parse::<std::net::IpAddr>().ok()?),
-        };
-        // ufw keeps IPv6 host bits; the kernel does not.
-        let net = net.trunc();
-        Some(if net.prefix_len() == 0 { Self::Anywhere } else { Self::Net(net) })
-    }
-
-    fn overlaps(self, target: Target) -> bool {
-        match self {
-            Self::Anywhere => true,
-            Self::Net(net) => target.overlaps(net),
-        }
-    }
 }
 
 impl Tuple {
@@ -189,11 +166,8 @@ impl Tuple {
             Direction::In => (rule.source, rule.destination),
             Direction::Out => (rule.destination, rule.source),
         };
-        let every = !rule.routed && rule.every_port && rule.every_packet && ours == Side::Anywhere;
-        match theirs {
-            Side::Net(net) if every => Some((rule.direction, net)),
-            _ => None,
-        }
+        let every = !rule.routed && rule.every_port && rule.every_packet && ours.is_none();
+        theirs.filter(|_| every).map(|net| (rule.direction, net))
     }
 
     /// Whether this lets something through. A line nobody understands might.
@@ -205,7 +179,10 @@ impl Tuple {
     fn may_accept(&self, target: Target, direction: Direction) -> bool {
         let Some(rule) = &self.rule else { return true };
         let theirs = if direction == Direction::In { rule.source } else { rule.destination };
-        rule.accepts() && !rule.routed && rule.direction == direction && theirs.overlaps(target)
+        rule.accepts()
+            && !rule.routed
+            && rule.direction == direction
+            && theirs.is_none_or(|net| target.overlaps(net))
     }
 }
 
@@ -239,8 +216,8 @@ impl Rule {
             routed,
             every_port: *dport == "any" && *sport == "any" && !application,
             every_packet: *protocol == "any" && interface.is_empty(),
-            source: Side::parse(source)?,
-            destination: Side::parse(destination)?,
+            source: network(source)?,
+            destination: network(destination)?,
             direction: match direction {
                 "in" => Direction::In,
                 "out" => Direction::Out,
@@ -265,6 +242,14 @@ pub fn block_arguments(
     arguments.push(if direction == Direction::In { "from" } else { "to" }.to_owned());
     arguments.push(target.to_string());
     arguments
+}
+
+/// An address or network; Some(None) is anywhere.
+fn network(text: &str) -> Option<Option<IpNet>> {
+    let host = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+    // ufw keeps IPv6 host bits; the kernel does not.
+    let net = text.parse().ok().or_else(host)?.trunc();
+    Some((net.prefix_len() > 0).then_some(net))
 }
 
 fn unhex(hex: &str) -> Option<String> {
