@@ -50,6 +50,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     if options.check {
         return Ok(());
     }
+    privilege::check_root()?;
     let mut needed = vec![Program::Ufw, Program::Iptables, Program::Ip6tables];
     needed.extend(config.cut_connections.then_some(Program::Conntrack));
     if let Some(path) = Program::missing(&needed) {

@@ -8,16 +8,22 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd;
 
+/// Whether this is root at all: what comes before the capabilities are dropped needs it.
+///
+/// # Errors
+/// It is not.
+pub fn check_root() -> Result<(), PrivilegeError> {
+    let root = unistd::geteuid().is_root();
+    root.then_some(()).ok_or(PrivilegeError::Wrong(NOT_ROOT))
+}
+
 /// Keeps `CAP_NET_ADMIN` alone, for this process and every program it starts, and verifies it.
 ///
 /// Must run while the process has one thread: capabilities belong to threads.
 ///
 /// # Errors
-/// Not root, no `CAP_NET_ADMIN`, or any set that does not read back as it was asked for.
+/// No `CAP_NET_ADMIN`, or any set that does not read back as it was asked for.
 pub fn drop_all_but_net_admin() -> Result<(), PrivilegeError> {
-    if !unistd::geteuid().is_root() {
-        return Err(PrivilegeError::Wrong(NOT_ROOT));
-    }
     let only = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
     if !caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN)? {
         return Err(PrivilegeError::Wrong(NO_NET_ADMIN));

@@ -24,7 +24,12 @@ pub fn server_config(files: &Tls) -> Result<ServerConfig, TlsError> {
         .map_err(TlsError::Setup)?
         .with_no_client_auth()
         .with_single_cert(certificates, key)
-        .map_err(|source| TlsError::Pair { key: files.key.clone(), source })?;
+        .map_err(|source| match source {
+            rustls::Error::InvalidCertificate(_) => {
+                TlsError::Damaged { path: files.certificate.clone(), source }
+            }
+            _ => TlsError::Pair { key: files.key.clone(), source },
+        })?;
     Ok(config)
 }
 
@@ -47,6 +52,14 @@ pub enum TlsError {
         path: PathBuf,
         /// What is wrong.
         source: pem::Error,
+    },
+    /// PEM around something that is no certificate.
+    #[error("tls.certificate: {} is damaged: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
     },
     /// The key file.
     #[error("tls.key: {} holds no usable PEM key: {source}", path.display())]
