@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034  # used by those who source this
 # What building on a bare Debian or Ubuntu machine takes; sourced by packaging/demo and tests/run.
 #
 # Sets $repository, $builder (who builds) and $target (where to).

@@ -17,34 +17,21 @@ use crate::snapshot::Published;
 
 /// Hands each connection of a known peer to a thread of its own.
 pub struct Acceptor {
-    frontend: Frontend,
-    orders: SyncSender<Order>,
-    published: Arc<Published>,
-    log: Logger,
-    frontends: Arc<AtomicUsize>,
-    operators: Arc<AtomicUsize>,
-    turned_away: TurnedAway,
+    /// The account that may ask for blocks.
+    pub frontend: Frontend,
+    /// Where changes are ordered.
+    pub orders: SyncSender<Order>,
+    /// Where answers without a change come from.
+    pub published: Arc<Published>,
+    /// The logger.
+    pub log: Logger,
+    /// Connections of webhookd, then of operators.
+    pub open: [Arc<AtomicUsize>; 2],
+    /// What was not let in.
+    pub turned_away: TurnedAway,
 }
 
 impl Acceptor {
-    /// An acceptor that has served nobody yet.
-    pub fn new(
-        frontend: Frontend,
-        orders: SyncSender<Order>,
-        published: Arc<Published>,
-        log: Logger,
-    ) -> Self {
-        Self {
-            frontend,
-            orders,
-            published,
-            log,
-            frontends: Arc::default(),
-            operators: Arc::default(),
-            turned_away: TurnedAway::default(),
-        }
-    }
-
     /// Accepts until the process ends.
     pub fn run(mut self, socket: &UnixListener) {
         for stream in socket.incoming() {
@@ -65,10 +52,8 @@ impl Acceptor {
             Err(error) => return self.turned_away.note(&self.log, &error.to_string()),
         };
         // Counted apart, so that a frontend gone wild cannot keep the operator out.
-        let count = match peer.role {
-            Role::Frontend => Arc::clone(&self.frontends),
-            Role::Operator => Arc::clone(&self.operators),
-        };
+        let [frontends, operators] = &self.open;
+        let count = Arc::clone(if peer.role == Role::Frontend { frontends } else { operators });
         if count.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS {
             count.fetch_sub(1, Ordering::Relaxed);
             return self.turned_away.note(&self.log, &format!("{peer} has too many connections"));
@@ -94,7 +79,7 @@ impl Acceptor {
 
 /// Anyone who may reach the socket can cause these lines: one a second, the others counted.
 #[derive(Default)]
-struct TurnedAway {
+pub struct TurnedAway {
     last: Option<Instant>,
     suppressed: u64,
 }

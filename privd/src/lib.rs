@@ -31,6 +31,7 @@ use std::thread;
 use nix::sys::signal::{SigSet, Signal};
 use slog::{Logger, error, info};
 
+use crate::acceptor::{Acceptor, TurnedAway};
 pub use crate::cli::{Invocation, Options};
 use crate::config::{Config, Engine};
 use crate::enforcer::{Enforcer, Order};
@@ -74,7 +75,14 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let (orders, queue) = sync_channel(QUEUE);
     let working = spawn("enforcer", move || enforcer.run(&queue))?;
     let socket = listener.socket.try_clone().map_err(StartError::Thread)?;
-    let acceptor = acceptor::Acceptor::new(frontend, orders.clone(), published, log.clone());
+    let acceptor = Acceptor {
+        frontend,
+        orders: orders.clone(),
+        published,
+        log: log.clone(),
+        open: Default::default(),
+        turned_away: TurnedAway::default(),
+    };
     spawn("acceptor", move || acceptor.run(&socket))?;
     info!(log, "webhook-privd is ready");
     // Without systemd there is nobody to notify.

@@ -41,8 +41,14 @@ impl Session {
         // A place in this channel is a request that may be unanswered.
         let (take, give_back) = mpsc::sync_channel(IN_FLIGHT);
         let Ok(writing) = stream.try_clone() else { return };
-        let writer = thread::Builder::new().name("writer".into()).stack_size(STACK);
-        if writer.spawn(move || write(writing, &outgoing, &give_back)).is_err() {
+        let (log, peer) = (self.log.clone(), self.peer);
+        let writer = move || {
+            if let Err(error) = write(writing, &outgoing, &give_back) {
+                warn!(log, "reply not taken, connection ended"; "why" => %error, "peer" => %peer);
+            }
+        };
+        let thread = thread::Builder::new().name("writer".into()).stack_size(STACK);
+        if thread.spawn(writer).is_err() {
             return;
         }
         let mut incoming = Frames { stream, deadline: None };
@@ -177,17 +183,22 @@ impl Read for Frames {
     }
 }
 
-/// Writes replies until the connection breaks; a peer that does not read loses it.
-fn write(mut stream: UnixStream, outgoing: &Receiver<ReplyFrame>, give_back: &Receiver<()>) {
-    let patient = stream.set_write_timeout(Some(FRAME_DEADLINE)).is_ok();
+/// Writes replies until the connection ends; a peer that does not read loses it.
+fn write(
+    mut stream: UnixStream,
+    outgoing: &Receiver<ReplyFrame>,
+    give_back: &Receiver<()>,
+) -> Result<(), FrameError> {
+    stream.set_write_timeout(Some(FRAME_DEADLINE))?;
     while let Ok(reply) = outgoing.recv() {
-        if !patient || frame::write(&mut stream, &reply).is_err() {
-            break;
+        if let Err(error) = frame::write(&mut stream, &reply) {
+            drop(stream.shutdown(Shutdown::Both));
+            return Err(error);
         }
         // Cannot fail: each reply's request took a place.
         let _ = give_back.try_recv();
     }
-    drop(stream.shutdown(Shutdown::Both));
+    Ok(())
 }
 
 /// For the rest of a frame once it has begun, and for a reply to be taken.

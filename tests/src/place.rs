@@ -57,6 +57,10 @@ impl Place {
             .args(["--pdeathsig", "KILL", "nsenter", "--net", "--mount", "--target", &self.pid()])
             .args(program)
             .stdin(Stdio::null());
+        // The daemons would take a service manager's variables of the tester for their own.
+        for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID"] {
+            command.env_remove(name);
+        }
         command
     }
 
