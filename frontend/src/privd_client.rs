@@ -101,18 +101,27 @@ impl PrivdClient {
     async fn ask(&self, request: Request) -> Result<Reply, PrivdError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = frame::encode(&RequestFrame { id, request })?;
-        match self.exchange(id, frame.clone()).await {
-            Err(PrivdError::Lost) => self.exchange(id, frame).await,
-            done => done,
-        }
+        let give_up = deadline(self.patience);
+        let asked = async {
+            match self.exchange(id, frame.clone(), give_up).await {
+                Err(PrivdError::Lost) => self.exchange(id, frame, give_up).await,
+                done => done,
+            }
+        };
+        timeout(ANSWER_DEADLINE, asked).await.unwrap_or(Err(PrivdError::Pending))
     }
 
-    async fn exchange(&self, id: u64, frame: Vec<u8>) -> Result<Reply, PrivdError> {
+    async fn exchange(
+        &self,
+        id: u64,
+        frame: Vec<u8>,
+        give_up: Instant,
+    ) -> Result<Reply, PrivdError> {
         let (connection, answer) = {
             let mut slot = self.connection.lock().await;
             let connection = match slot.take().filter(|connection| !connection.is_broken()) {
                 Some(connection) => connection,
-                None => Connection::open(&self.path, self.patience).await?,
+                None => Connection::open(&self.path, give_up).await?,
             };
             let answer = connection.expect(id);
             *slot = Some(connection.clone());
@@ -121,11 +130,7 @@ impl PrivdClient {
         if connection.outgoing.send(frame).await.is_err() {
             return Err(connection.failure());
         }
-        match timeout(ANSWER_DEADLINE, answer).await {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(_)) => Err(connection.failure()),
-            Err(_) => Err(PrivdError::Pending),
-        }
+        answer.await.map_err(|_| connection.failure())
     }
 }
 
@@ -158,8 +163,7 @@ enum Broken {
 }
 
 impl Connection {
-    async fn open(path: &Path, patience: Duration) -> Result<Self, PrivdError> {
-        let deadline = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
+    async fn open(path: &Path, give_up: Instant) -> Result<Self, PrivdError> {
         let stream = loop {
             match UnixStream::connect(path).await {
                 Ok(stream) => break stream,
@@ -168,7 +172,7 @@ impl Connection {
                     if matches!(
                         error.kind(),
                         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-                    ) && Instant::now() < deadline =>
+                    ) && Instant::now() < give_up =>
                 {
                     sleep(CONNECT_PAUSE).await;
                 }
@@ -250,6 +254,10 @@ async fn read_frame(stream: &mut OwnedReadHalf) -> Result<ReplyFrame, FrameError
     let mut payload = vec![0; frame::payload_len::<ReplyFrame>(header)?];
     stream.read_exact(&mut payload).await?;
     frame::decode(&payload)
+}
+
+fn deadline(patience: Duration) -> Instant {
+    Instant::now().checked_add(patience).unwrap_or_else(Instant::now)
 }
 
 fn unexpected(reply: &Reply) -> PrivdError {

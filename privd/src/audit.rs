@@ -1,7 +1,7 @@
 //! The lines that say what was asked, by whom, and what became of it: one a target.
 
 use protocol::{Block, Lift, Outcome, Unblock, Untrusted, Verdict};
-use slog::{Logger, info, o, warn};
+use slog::{Logger, info, o};
 
 use crate::peer::Peer;
 
@@ -19,20 +19,13 @@ pub fn blocked(log: &Logger, peer: &Peer, block: &Block, verdicts: &[Verdict]) {
         "event" => block.event.to_string(),
     ));
     for verdict in verdicts {
-        let detail = Untrusted(&verdict.detail);
-        let outcome = verdict.outcome.name();
-        match &verdict.outcome {
-            Outcome::Blocked(_) | Outcome::AlreadyBlocked(_) | Outcome::WouldBlock(_) => {
-                info!(log, "block"; "target" => %verdict.target, "outcome" => outcome, "detail" => %detail);
-            }
-            Outcome::Refused(refusal) => {
-                info!(log, "block"; "target" => %verdict.target, "outcome" => outcome,
-                    "why" => refusal.name(), "detail" => %detail);
-            }
-            _ => {
-                warn!(log, "block"; "target" => %verdict.target, "outcome" => outcome, "detail" => %detail);
-            }
-        }
+        let (outcome, detail) = (verdict.outcome.name(), Untrusted(&verdict.detail));
+        let why = match verdict.outcome {
+            Outcome::Refused(refusal) => refusal.name(),
+            _ => "",
+        };
+        info!(log, "block"; "target" => %verdict.target, "outcome" => outcome, "why" => why,
+            "detail" => %detail);
     }
 }
 

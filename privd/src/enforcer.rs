@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use protocol::{
-    Block, Enforced, Lift, LiftOutcome, Outcome, Reply, Target, Text, Unblock, Until, Verdict,
+    Block, BlockInfo, Lift, LiftOutcome, Outcome, Reply, Target, Text, Unblock, Until, Verdict,
 };
 use slog::{Logger, error, info, warn};
 
@@ -16,11 +16,11 @@ use crate::audit;
 use crate::clock;
 use crate::config::Config;
 use crate::engine::{Change, Effect, Firewall};
-use crate::ledger::{Ledger, Record};
+use crate::ledger::{Ledger, Live};
 use crate::peer::Peer;
 use crate::policy::{self, Asker};
 use crate::protected::Protected;
-use crate::snapshot::{Live, Published, Snapshot};
+use crate::snapshot::{Published, Snapshot};
 
 /// What the enforcer is asked to do.
 pub enum Order {
@@ -42,6 +42,7 @@ pub struct Enforcer {
     engine: Box<dyn Firewall>,
     ledger: Ledger,
     next_look: Instant,
+    repairs: usize,
     state: Snapshot,
     published: Arc<Published>,
     log: Logger,
@@ -53,13 +54,12 @@ impl Enforcer {
     pub fn new(
         engine: Box<dyn Firewall>,
         ledger: Ledger,
-        records: BTreeMap<Target, Record>,
+        blocks: BTreeMap<Target, Live>,
         config: Config,
         log: Logger,
     ) -> Self {
-        let live = |(target, record)| (target, Live { record, in_force: false });
         let state = Snapshot {
-            blocks: Arc::new(records.into_iter().map(live).collect()),
+            blocks: Arc::new(blocks),
             protected: Arc::default(),
             config: Arc::new(config),
             problem: None,
@@ -67,7 +67,7 @@ impl Enforcer {
             verified_at: None,
         };
         let published = Arc::new(Published::new(state.clone()));
-        Self { engine, ledger, next_look: Instant::now(), state, published, log }
+        Self { engine, ledger, next_look: Instant::now(), repairs: 0, state, published, log }
     }
 
     /// Where readers find the current state.
@@ -92,7 +92,10 @@ impl Enforcer {
                 match order {
                     Order::Block(peer, block, answer) => blocks.push((peer, block, answer)),
                     Order::Unblock(peer, unblock, answer) => lifts.push((peer, unblock, answer)),
-                    Order::Reload(config) => self.state.config = Arc::from(config),
+                    Order::Reload(config) => {
+                        self.state.config = Arc::from(config);
+                        self.next_look = Instant::now();
+                    }
                     Order::Stop => stop = true,
                 }
             }
@@ -150,15 +153,14 @@ impl Enforcer {
             }
         };
         let live = self.state.blocks.get(&target);
-        if let Some(live) = live.filter(|live| live.in_force)
+        if let Some(live) = live.filter(|live| live.info.in_force)
             && self.state.stamp.is_current()
         {
-            return Plan::Settled(Outcome::AlreadyBlocked(live.enforced(target)), Text::default());
+            return Plan::Settled(Outcome::AlreadyBlocked(live.enforced()), Text::default());
         }
-        let record = live.map_or_else(|| record(peer, block), |live| live.record.clone());
+        let wanted = live.cloned().unwrap_or_else(|| new_block(target, peer, block));
         if !config.enforce {
-            let enforced = Enforced { target, until: record.until };
-            return Plan::Settled(Outcome::WouldBlock(enforced), Text::default());
+            return Plan::Settled(Outcome::WouldBlock(wanted.enforced()), Text::default());
         }
         let known = live.is_some() || batch.index.contains_key(&target);
         let taken = self.state.blocks.len().saturating_add(batch.fresh);
@@ -167,18 +169,17 @@ impl Enforcer {
             return Plan::Settled(Outcome::Unavailable, Text::truncated(&detail));
         }
         batch.fresh = batch.fresh.saturating_add(usize::from(!known));
-        Plan::Change(batch.add(target, record))
+        Plan::Change(batch.add(wanted))
     }
 
     /// Brings ledger and state up to what was read back: durable before anyone is answered.
     fn remember(&mut self, batch: &mut Batch, effects: &[Effect]) {
-        let changed = batch.changes.iter().zip(&batch.records).zip(effects);
-        let fresh = changed.filter_map(|((change, record), effect)| {
-            let target = change.target();
-            let fresh = effect.holds() && !self.state.blocks.contains_key(&target);
-            fresh.then(|| (target, record.clone()))
+        let fresh = batch.wanted.iter().zip(effects).filter(|(live, effect)| {
+            // What ufw was asked for and may have half done stays on the list, to be finished.
+            let tried = matches!(effect, Effect::Unverified(_) | Effect::Failed(_));
+            (effect.holds() || tried) && !self.state.blocks.contains_key(&live.info.target)
         });
-        let rows: Vec<(Target, Record)> = fresh.collect();
+        let rows: Vec<Live> = fresh.map(|(live, _)| live.clone()).collect();
         if rows.is_empty() {
             return;
         }
@@ -187,15 +188,14 @@ impl Enforcer {
             batch.unwritten = true;
             return;
         }
-        let live =
-            rows.into_iter().map(|(target, record)| (target, Live { record, in_force: true }));
+        let live = rows.into_iter().map(|live| (live.info.target, live));
         Arc::make_mut(&mut self.state.blocks).extend(live);
     }
 
     fn outcome(&self, batch: &Batch, effect: Option<&Effect>, index: usize) -> (Outcome, Text) {
-        let target = batch.changes.get(index).map(Change::target);
-        let enforced = target
-            .and_then(|target| self.state.blocks.get(&target).map(|live| live.enforced(target)));
+        let target = batch.wanted.get(index).map(|live| live.info.target);
+        let live = target.and_then(|target| self.state.blocks.get(&target));
+        let enforced = live.map(Live::enforced);
         match (effect, enforced) {
             (Some(Effect::Done(words)), Some(enforced)) => {
                 (Outcome::Blocked(enforced), words.clone())
@@ -256,15 +256,17 @@ impl Enforcer {
 
     /// Looks at every block, puts back what is missing, and decides when to look again.
     fn reconcile(&mut self) {
-        let health = self.gather().and_then(|()| self.engine.look());
+        let health = self.engine.look().and_then(|()| self.gather());
         if health.as_ref().err() != self.state.problem.as_ref() {
             match &health {
                 Ok(()) => info!(self.log, "blocks can be put in force again"),
                 Err(problem) => warn!(self.log, "no block can be put in force"; "why" => %problem),
             }
         }
+        if health.is_ok() {
+            self.state.verified_at = Some(clock::now());
+        }
         self.state.problem = health.err();
-        self.state.verified_at = Some(clock::now());
         let now = Instant::now();
         self.next_look = now.checked_add(self.state.config.reconcile_every).unwrap_or(now);
         let missing = self.judge();
@@ -275,9 +277,18 @@ impl Enforcer {
     }
 
     fn repair(&mut self, missing: usize) {
-        let lacking = self.state.blocks.iter().filter(|(_, live)| !live.in_force).take(REPAIRS);
-        let changes: Vec<Change> =
-            lacking.map(|(target, live)| Change::Block(*target, live.record.event)).collect();
+        let protected = &self.state.protected;
+        let lacking =
+            self.state.blocks.iter().filter(|(target, live)| {
+                !live.info.in_force && protected.covers(**target).is_none()
+            });
+        let mut changes: Vec<Change> =
+            lacking.map(|(target, live)| Change::Block(*target, live.event)).collect();
+        // Others come first each time, so that what cannot be mended does not hide what can.
+        let first = self.repairs.checked_rem(changes.len()).unwrap_or(0);
+        changes.rotate_left(first);
+        changes.truncate(REPAIRS);
+        self.repairs = self.repairs.wrapping_add(REPAIRS);
         self.engine.apply(&changes);
         let left = self.judge();
         let put_back = missing.saturating_sub(left);
@@ -292,8 +303,8 @@ impl Enforcer {
     fn judge(&mut self) -> usize {
         let mut missing = 0_usize;
         for (target, live) in Arc::make_mut(&mut self.state.blocks) {
-            live.in_force = self.engine.judge(*target).holds();
-            missing = missing.saturating_add(usize::from(!live.in_force));
+            live.info.in_force = self.engine.judge(*target).holds();
+            missing = missing.saturating_add(usize::from(!live.info.in_force));
         }
         missing
     }
@@ -334,34 +345,36 @@ enum Plan {
 #[derive(Default)]
 struct Batch {
     changes: Vec<Change>,
-    records: Vec<Record>,
+    wanted: Vec<Live>,
     index: HashMap<Target, usize>,
     fresh: usize,
     unwritten: bool,
 }
 
 impl Batch {
-    fn add(&mut self, target: Target, record: Record) -> usize {
-        *self.index.entry(target).or_insert_with(|| {
-            self.changes.push(Change::Block(target, record.event));
-            self.records.push(record);
+    fn add(&mut self, live: Live) -> usize {
+        *self.index.entry(live.info.target).or_insert_with(|| {
+            self.changes.push(Change::Block(live.info.target, live.event));
+            self.wanted.push(live);
             self.changes.len().saturating_sub(1)
         })
     }
 }
 
-fn record(peer: &Peer, block: &Block) -> Record {
-    Record {
+fn new_block(target: Target, peer: &Peer, block: &Block) -> Live {
+    let info = BlockInfo {
+        target,
         since: clock::now(),
         until: Until::Permanent,
-        event: block.event,
-        peer_uid: peer.uid,
-        peer_pid: peer.pid,
-        requester: block.requester,
         reason: block.reason.clone(),
         rule_name: block.rule_name.clone(),
         alert_id: block.alert_id.clone(),
-    }
+        peer_uid: peer.uid,
+        peer_pid: peer.pid,
+        requester: block.requester,
+        in_force: false,
+    };
+    Live { info, event: block.event }
 }
 
 const UNWRITTEN: &str =

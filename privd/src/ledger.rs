@@ -5,33 +5,25 @@
 //! apart when it is opened.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use protocol::{EventId, Target, Text, Until};
+use protocol::{BlockInfo, Enforced, EventId, Target, Text, Until};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-/// What is remembered about a live block.
+/// A live block.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Record {
-    /// Seconds since the Unix epoch.
-    pub since: u64,
-    /// When it ends.
-    pub until: Until,
+pub struct Live {
+    /// What peers are told of it.
+    pub info: BlockInfo,
     /// The request that made it.
     pub event: EventId,
-    /// Uid of the process that asked.
-    pub peer_uid: u32,
-    /// Its pid at that time.
-    pub peer_pid: i32,
-    /// The address that asked webhookd.
-    pub requester: Option<IpAddr>,
-    /// Why.
-    pub reason: Text,
-    /// The detection rule's name.
-    pub rule_name: Text,
-    /// The alert's id.
-    pub alert_id: Text,
+}
+
+impl Live {
+    /// How its target is blocked.
+    pub const fn enforced(&self) -> Enforced {
+        Enforced { target: self.info.target, until: self.info.until }
+    }
 }
 
 /// The open file. redb locks it: a second daemon cannot open it.
@@ -46,7 +38,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The file cannot be made, is damaged, in use, or in another format.
-    pub fn open(path: &Path) -> Result<(Self, BTreeMap<Target, Record>), LedgerError> {
+    pub fn open(path: &Path) -> Result<(Self, BTreeMap<Target, Live>), LedgerError> {
         let directory = path.parent().unwrap_or_else(|| Path::new("/"));
         if !directory.is_dir() {
             return Err(LedgerError::NoDirectory(directory.to_owned()));
@@ -65,47 +57,43 @@ impl Ledger {
     ///
     /// # Errors
     /// The disk; nothing has changed then.
-    pub fn commit(
-        &self,
-        added: &[(Target, Record)],
-        removed: &[Target],
-    ) -> Result<(), LedgerError> {
+    pub fn commit(&self, added: &[Live], removed: &[Target]) -> Result<(), LedgerError> {
         self.write(added, removed)
             .map_err(|source| LedgerError::File { path: self.path.clone(), source })
     }
 
-    fn write(&self, added: &[(Target, Record)], removed: &[Target]) -> Result<(), redb::Error> {
+    fn write(&self, added: &[Live], removed: &[Target]) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         {
             let mut table = transaction.open_table(BLOCKS)?;
             for target in removed {
                 table.remove(&*target.to_string())?;
             }
-            for (target, record) in added {
-                let requester = record.requester.map(|address| address.to_string());
-                let until = match record.until {
+            for Live { info, event } in added {
+                let requester = info.requester.map(|address| address.to_string());
+                let until = match info.until {
                     Until::Permanent => None,
                     Until::At(time) => Some(time),
                 };
                 let value = (
-                    record.since,
+                    info.since,
                     until,
-                    record.event.0,
-                    record.peer_uid,
-                    record.peer_pid,
+                    event.0,
+                    info.peer_uid,
+                    info.peer_pid,
                     requester.as_deref().unwrap_or_default(),
-                    &*record.reason,
-                    &*record.rule_name,
-                    &*record.alert_id,
+                    &*info.reason,
+                    &*info.rule_name,
+                    &*info.alert_id,
                 );
-                table.insert(&*target.to_string(), value)?;
+                table.insert(&*info.target.to_string(), value)?;
             }
         }
         transaction.commit()?;
         Ok(())
     }
 
-    fn read(&self) -> Result<BTreeMap<Target, Record>, redb::Error> {
+    fn read(&self) -> Result<BTreeMap<Target, Live>, redb::Error> {
         // Opening for writing makes the table in a new file.
         let transaction = self.database.begin_write()?;
         transaction.open_table(BLOCKS)?;
@@ -116,18 +104,19 @@ impl Ledger {
             let Ok(target) = key.value().parse() else { continue };
             let (since, until, event, peer_uid, peer_pid, requester, reason, rule_name, alert_id) =
                 value.value();
-            let record = Record {
+            let info = BlockInfo {
+                target,
                 since,
                 until: until.map_or(Until::Permanent, Until::At),
-                event: EventId(event),
-                peer_uid,
-                peer_pid,
-                requester: requester.parse().ok(),
                 reason: Text::truncated(reason),
                 rule_name: Text::truncated(rule_name),
                 alert_id: Text::truncated(alert_id),
+                peer_uid,
+                peer_pid,
+                requester: requester.parse().ok(),
+                in_force: false,
             };
-            records.insert(target, record);
+            records.insert(target, Live { info, event: EventId(event) });
         }
         Ok(records)
     }
@@ -162,18 +151,20 @@ const CACHE_BYTES: usize = 1 << 20;
 mod tests {
     use super::*;
 
-    fn record(reason: &str) -> Record {
-        Record {
+    fn live(target: Target, reason: &str) -> Live {
+        let info = BlockInfo {
+            target,
             since: 1_790_000_000,
             until: Until::At(1_790_000_060),
-            event: EventId(7),
-            peer_uid: 999,
-            peer_pid: 42,
-            requester: Some("2001:db8::9".parse().unwrap()),
             reason: Text::truncated(reason),
             rule_name: Text::truncated("SSH \"brute\" force\n"),
             alert_id: Text::default(),
-        }
+            peer_uid: 999,
+            peer_pid: 42,
+            requester: Some("2001:db8::9".parse().unwrap()),
+            in_force: false,
+        };
+        Live { info, event: EventId(7) }
     }
 
     #[test]
@@ -187,14 +178,14 @@ mod tests {
         {
             let (ledger, records) = Ledger::open(&path).unwrap();
             assert!(records.is_empty());
-            let rows: Vec<_> = targets.iter().map(|target| (*target, record("one"))).collect();
+            let rows: Vec<_> = targets.iter().map(|target| live(*target, "one")).collect();
             ledger.commit(&rows, &[]).unwrap();
-            ledger.commit(&[(targets[0], record("two"))], &[targets[1]]).unwrap();
+            ledger.commit(&[live(targets[0], "two")], &[targets[1]]).unwrap();
         }
         let (_, records) = Ledger::open(&path).unwrap();
         assert_eq!(records.len(), 3);
-        assert_eq!(records[&targets[0]], record("two"));
-        assert_eq!(records[&targets[3]], record("one"));
+        assert_eq!(records[&targets[0]], live(targets[0], "two"));
+        assert_eq!(records[&targets[3]], live(targets[3], "one"));
     }
 
     #[test]

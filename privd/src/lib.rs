@@ -52,9 +52,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         return Ok(());
     }
     privilege::check_root()?;
-    let mut needed = vec![Program::Ufw, Program::Iptables, Program::Ip6tables];
-    needed.extend(config.cut_connections.then_some(Program::Conntrack));
-    if let Some(path) = Program::missing(&needed) {
+    if let Some(path) = Program::missing() {
         return Err(StartError::Missing(path));
     }
     let log = logging::logger();
@@ -111,7 +109,7 @@ fn serve_signals(signals: &SigSet, path: &Path, orders: &SyncSender<Order>, log:
         match Config::load(path) {
             Ok(config) => {
                 if orders.send(Order::Reload(Box::new(config))).is_ok() {
-                    info!(log, "configuration read again"; "file" => %path.display());
+                    info!(log, "configuration read again: policy now, the rest at a restart"; "file" => %path.display());
                 }
             }
             Err(problem) => {

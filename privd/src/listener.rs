@@ -27,7 +27,8 @@ impl Listener {
     /// A sentence that names the path and the mend.
     pub fn open(path: &Path, frontend: Frontend) -> Result<Self, ListenError> {
         let mut given = listenfd::ListenFd::from_env();
-        match given.take_unix_listener(0).map_err(ListenError::Given)? {
+        let failed = |source| ListenError::Bind { path: "the socket of systemd".into(), source };
+        match given.take_unix_listener(0).map_err(failed)? {
             Some(socket) => Ok(Self { socket, bound: None }),
             None => Self::bind(path, frontend.gid),
         }
@@ -84,9 +85,6 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
 /// Why there is nothing to listen on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// systemd handed over something else.
-    #[error("the socket handed over by systemd cannot be used: {0}")]
-    Given(io::Error),
     /// Something about the path is wrong.
     #[error("{} {problem}", path.display())]
     Path {

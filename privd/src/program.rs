@@ -37,10 +37,10 @@ impl Program {
         }
     }
 
-    /// The first of these that is not installed.
-    pub fn missing(needed: &[Self]) -> Option<&'static str> {
-        let mut paths = needed.iter().map(|program| program.path());
-        paths.find(|path| !Path::new(path).exists())
+    /// The first that is not installed.
+    pub fn missing() -> Option<&'static str> {
+        let all = [Self::Ufw, Self::Iptables, Self::Ip6tables, Self::Conntrack];
+        all.into_iter().map(Self::path).find(|path| !Path::new(path).exists())
     }
 
     /// Runs the program to its end.
@@ -53,7 +53,8 @@ impl Program {
         let mut command = Command::new(self.path());
         // ufw's words are translated without LC_ALL.
         command.args(arguments).env_clear().env("LC_ALL", "C").current_dir("/");
-        execute(command, self.deadline()).map_err(in_path)
+        // It prints every entry that it deletes, and an attacker can have any number of them.
+        execute(command, matches!(self, Self::Conntrack), self.deadline()).map_err(in_path)
     }
 
     /// ufw waits for its lock without a limit of its own, and killing it leaves damage; the others
@@ -91,9 +92,10 @@ pub struct ProgramError {
     source: io::Error,
 }
 
-fn execute(mut command: Command, limit: Duration) -> io::Result<Output> {
+fn execute(mut command: Command, quiet: bool, limit: Duration) -> io::Result<Output> {
     let (reader, writer) = io::pipe()?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let stdout = if quiet { Stdio::null() } else { writer.try_clone()?.into() };
+    command.stdin(Stdio::null()).stdout(stdout).stderr(writer);
     // A Ctrl-C meant for us must not kill ufw in the middle of its file.
     let mut child = command.process_group(0).spawn()?;
     // It holds the pipe's writing end, and the end of the output could not be seen.
@@ -178,7 +180,7 @@ mod tests {
     fn shell(script: &str, limit: Duration) -> io::Result<Output> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
-        execute(command, limit)
+        execute(command, false, limit)
     }
 
     #[test]

@@ -41,11 +41,10 @@ impl Protected {
         never_block: &[IpNet],
         allowed: Vec<Network>,
     ) -> Self {
-        let reserved = reserved().into_iter().map(|network| (Refusal::Reserved, network));
         let listed = |net: &IpNet| Network { net: *net, rule: "never-block".to_owned() };
         let listed = never_block.iter().map(|net| (Refusal::NeverBlock, listed(net)));
         let allowed = allowed.into_iter().map(|network| (Refusal::UfwAllow, network));
-        Self(reserved.chain(host).chain(listed).chain(allowed).collect())
+        Self(reserved().chain(host).chain(listed).chain(allowed).collect())
     }
 
     /// What would be protected on a host without addresses.
@@ -57,6 +56,10 @@ impl Protected {
     /// The first reason why this target is protected, with where that stands.
     pub fn covers(&self, target: Target) -> Option<(Refusal, &str)> {
         let inner = embedded_v4(target);
+        let nat64: IpNet = NAT64.parse().unwrap_or_default();
+        if target.net().contains(&nat64) {
+            return Some((Refusal::Reserved, "all of IPv4 behind NAT64"));
+        }
         self.0
             .iter()
             .find(|(_, network)| {
@@ -66,23 +69,11 @@ impl Protected {
     }
 }
 
-/// Ranges that no remote host has (RFC 6890), and IPv6 forms that ufw takes and no packet carries.
-fn reserved() -> Vec<Network> {
-    let v4 = [
-        ([0, 0, 0, 0], 8, "this network"),
-        ([127, 0, 0, 0], 8, "loopback"),
-        ([169, 254, 0, 0], 16, "link-local"),
-        ([224, 0, 0, 0], 4, "multicast"),
-        ([240, 0, 0, 0], 4, "reserved and broadcast"),
-    ]
-    .map(|(octets, prefix, rule)| network(Ipv4Addr::from(octets).into(), prefix, rule));
-    let v6 = [
-        (Ipv6Addr::UNSPECIFIED, 96, "unspecified, loopback and IPv4-compatible"),
-        (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, "link-local"),
-        (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, "multicast"),
-    ]
-    .map(|(address, prefix, rule)| network(address.into(), prefix, rule));
-    v4.into_iter().chain(v6).flatten().collect()
+fn reserved() -> impl Iterator<Item = (Refusal, Network)> {
+    RESERVED.iter().filter_map(|(net, rule)| {
+        let net = net.parse().ok()?;
+        Some((Refusal::Reserved, Network { net, rule: (*rule).to_owned() }))
+    })
 }
 
 /// Addresses of the interfaces, and the broadcast addresses of their IPv4 networks.
@@ -159,10 +150,6 @@ fn host(address: IpAddr, rule: &str) -> Network {
     Network { net: IpNet::from(canonical(address)), rule: rule.to_owned() }
 }
 
-fn network(address: IpAddr, prefix: u8, rule: &str) -> Option<Network> {
-    Some(Network { net: IpNet::new(address, prefix).ok()?, rule: rule.to_owned() })
-}
-
 /// A file that is not there protects nothing.
 fn text(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
@@ -170,6 +157,19 @@ fn text(path: &str) -> String {
 
 /// RFC 3021: two hosts and no broadcast address.
 const POINT_TO_POINT: u8 = 31;
+/// Ranges that no remote host has (RFC 6890), and IPv6 forms that ufw takes and no packet carries.
+const RESERVED: [(&str, &str); 8] = [
+    ("0.0.0.0/8", "this network"),
+    ("127.0.0.0/8", "loopback"),
+    ("169.254.0.0/16", "link-local"),
+    ("224.0.0.0/4", "multicast"),
+    ("240.0.0.0/4", "reserved and broadcast"),
+    ("::/96", "unspecified, loopback and IPv4-compatible"),
+    ("fe80::/10", "link-local"),
+    ("ff00::/8", "multicast"),
+];
+/// RFC 6052.
+const NAT64: &str = "64:ff9b::/96";
 const ROUTE4: &str = "/proc/net/route";
 const ROUTE6: &str = "/proc/net/ipv6_route";
 /// The second names the servers behind systemd-resolved's stub.
@@ -202,6 +202,8 @@ mod tests {
             "126.0.0.0/7",
             "64:ff9b::7f00:1",
             "2002:7f00:1::1",
+            "64:ff9b::/64",
+            "64:ff9b::/48",
         ] {
             assert_eq!(covered(&set, target), Some(Refusal::Reserved), "{target}");
         }

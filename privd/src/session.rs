@@ -48,17 +48,21 @@ impl Session {
             }
         };
         let thread = thread::Builder::new().name("writer".into()).stack_size(STACK);
-        if thread.spawn(writer).is_err() {
-            return;
-        }
+        let Ok(writing) = thread.spawn(writer) else { return };
         let mut incoming = Frames { stream, deadline: None };
         while take.send(()).is_ok() {
             incoming.deadline = None;
             match frame::read::<RequestFrame>(&mut incoming) {
                 Ok(message) => self.dispatch(message, &replies),
-                Err(error) => return self.end(&error, incoming.stream),
+                Err(error) => {
+                    self.end(&error, &mut incoming.stream);
+                    break;
+                }
             }
         }
+        // Counts as a connection until everything it asked for is done.
+        drop(replies);
+        let _ = writing.join();
     }
 
     fn dispatch(&self, message: RequestFrame, replies: &Sender<ReplyFrame>) {
@@ -115,7 +119,7 @@ impl Session {
         let start = list.after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let mut rows = snapshot.blocks.range((start, std::ops::Bound::Unbounded));
         let blocks: Vec<BlockInfo> =
-            rows.by_ref().take(limit).map(|(target, live)| live.info(*target)).collect();
+            rows.by_ref().take(limit).map(|(_, live)| live.info.clone()).collect();
         let total = u64::try_from(snapshot.blocks.len()).unwrap_or(u64::MAX);
         Page { blocks, total, more: rows.next().is_some() }
     }
@@ -125,7 +129,7 @@ impl Session {
         let asker = Asker { role: self.peer.role, requester: None };
         let denial = policy::decide(target, asker, &snapshot.protected, &snapshot.config).err();
         Shown {
-            block: snapshot.around(target).map(|(block, live)| live.info(block)),
+            block: snapshot.around(target).map(|live| live.info.clone()),
             refusal: denial.as_ref().map(|denial| denial.refusal),
             detail: Text::truncated(&denial.map_or_else(String::new, |denial| denial.detail)),
         }
@@ -141,19 +145,21 @@ impl Session {
             enforce: snapshot.config.enforce,
             problem: snapshot.problem.clone(),
             live_blocks: count(snapshot.blocks.len()),
-            not_in_force: count(snapshot.blocks.values().filter(|live| !live.in_force).count()),
+            not_in_force: count(
+                snapshot.blocks.values().filter(|live| !live.info.in_force).count(),
+            ),
             max_blocks: count(snapshot.config.max_blocks),
             queued: self.published.queued.load(Ordering::Relaxed),
             verified_at: snapshot.verified_at,
         }
     }
 
-    fn end(&self, error: &FrameError, mut stream: UnixStream) {
+    fn end(&self, error: &FrameError, stream: &mut UnixStream) {
         match error {
             FrameError::Closed => return,
             // The one thing that two releases can always tell each other.
             FrameError::Version { .. } => {
-                drop(io::Write::write_all(&mut stream, &frame::version_notice()));
+                drop(io::Write::write_all(stream, &frame::version_notice()));
             }
             _ => {}
         }

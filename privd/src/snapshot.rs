@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use protocol::{BlockInfo, Enforced, Target, Text};
+use protocol::{Enforced, Target, Text};
 
 use crate::config::Config;
 use crate::engine::ufw::Stamp;
-use crate::ledger::Record;
+use crate::ledger::Live;
 use crate::policy;
 use crate::protected::Protected;
 
@@ -29,53 +29,21 @@ pub struct Snapshot {
     pub verified_at: Option<u64>,
 }
 
-/// One live block.
-#[derive(Clone, Debug)]
-pub struct Live {
-    /// What the ledger holds.
-    pub record: Record,
-    /// Whether it was in force when last looked at.
-    pub in_force: bool,
-}
-
 impl Snapshot {
     /// The block that already covers `target`, provided that nobody touched the rules since they
     /// were read back.
     pub fn in_force(&self, target: Target) -> Option<Enforced> {
         [policy::widened(target, &self.config), target].into_iter().find_map(|target| {
-            let live = self.blocks.get(&target).filter(|live| live.in_force)?;
-            Some(live.enforced(target))
+            let live = self.blocks.get(&target).filter(|live| live.info.in_force)?;
+            Some(live.enforced())
         })
     }
 
     /// The narrowest live block that covers `target`.
-    pub fn around(&self, target: Target) -> Option<(Target, &Live)> {
-        let covering = self.blocks.iter().filter(|(block, _)| block.net().contains(&target.net()));
-        let narrowest = covering.max_by_key(|(block, _)| block.net().prefix_len());
-        narrowest.map(|(block, live)| (*block, live))
-    }
-}
-
-impl Live {
-    /// How the target is blocked.
-    pub const fn enforced(&self, target: Target) -> Enforced {
-        Enforced { target, until: self.record.until }
-    }
-
-    /// The block as a peer is told of it.
-    pub fn info(&self, target: Target) -> BlockInfo {
-        BlockInfo {
-            target,
-            since: self.record.since,
-            until: self.record.until,
-            reason: self.record.reason.clone(),
-            rule_name: self.record.rule_name.clone(),
-            alert_id: self.record.alert_id.clone(),
-            peer_uid: self.record.peer_uid,
-            peer_pid: self.record.peer_pid,
-            requester: self.record.requester,
-            in_force: self.in_force,
-        }
+    pub fn around(&self, target: Target) -> Option<&Live> {
+        let covering = self.blocks.values();
+        let covering = covering.filter(|live| live.info.target.net().contains(&target.net()));
+        covering.max_by_key(|live| live.info.target.net().prefix_len())
     }
 }
 

@@ -390,9 +390,11 @@ const ADMINISTRATOR: &str = "
     touch /run/ufw.lock; mount --bind ufw.lock /run/ufw.lock
 ";
 
-/// What the unit of webhook-privd gives: two writable files in /etc/ufw, and a /run with nothing
+/// What the unit of webhook-privd gives: a read-only /etc with two writable files, and a /run with nothing
 /// but the socket and the lock. The binaries are at /mnt, where every user can reach them.
 const CONFINED: &str = "
+    mount --bind /etc /etc; mount -o remount,bind,ro /etc
+    mount --bind ufw /etc/ufw; mount --bind default-ufw /etc/default/ufw
     mount --bind /etc/ufw/user.rules /etc/ufw/user.rules
     mount --bind /etc/ufw/user6.rules /etc/ufw/user6.rules
     mount -o remount,bind,ro /etc/ufw

@@ -345,6 +345,61 @@ fn an_accept_ahead_of_ufws_jumps_makes_it_unverified_and_is_named() {
 }
 
 #[test]
+fn u14_a_rules_file_that_was_cut_short_is_never_built_upon() {
+    let world = World::with("reconcile-every = \"1s\"", "ufw allow 22/tcp");
+    world.block("198.51.100.1");
+    let whole = world.read("ufw/user.rules");
+    // Ours gone, the administrator's gone, no COMMIT: as a full disk leaves it.
+    let cut = &whole[..whole.find("### tuple ###").unwrap()];
+    world.write("ufw/user.rules", cut);
+    let answer = post(&world, ATTACKER);
+    assert_eq!((answer.status, answer.outcomes()), (503, vec!["unavailable"]), "{answer:?}");
+    assert!(answer.message().contains("cut short"), "{answer:?}");
+    until("a look has found it", 10, || world.ctl(&["status"]).0.contains("cut short"));
+    assert_eq!(world.read("ufw/user.rules"), cut, "not made worse");
+    let kernel = world.server.sh("iptables -S ufw-user-input");
+    assert!(kernel.contains("--dport 22 -j ACCEPT"), "the kernel still has it: {kernel}");
+    world.write("ufw/user.rules", &whole);
+    world.block(ATTACKER);
+}
+
+#[test]
+fn what_could_not_be_verified_stays_on_the_list_and_is_lifted_with_all() {
+    let world = world("ufw allow 22/tcp");
+    world.server.sh("iptables -I INPUT 1 -p tcp --dport 22 -j ACCEPT");
+    assert_eq!(post(&world, ATTACKER).outcomes(), ["unverified"]);
+    let list = world.ctl_json("list");
+    assert_eq!((&list[0]["target"], &list[0]["in_force"]), (&json!(ATTACKER), &json!(false)));
+    assert_eq!(world.ctl(&["status"]).1, 2, "not everything is in force");
+    assert_eq!(world.ctl(&["unblock", "--all"]).1, 0);
+    assert!(rules(&world, ATTACKER).is_empty());
+}
+
+#[test]
+fn an_already_standing_rule_does_not_keep_an_open_session_alive() {
+    let world = world("ufw allow 22/tcp");
+    let mut sessions = Sessions::open(&world);
+    // Made by somebody who did not cut: the sessions live on.
+    world.ufw("prepend deny out to 203.0.113.7");
+    world.ufw("prepend deny from 203.0.113.7");
+    assert!(sessions.alive().contains(&"quiet"));
+    assert_eq!(post(&world, ATTACKER).outcomes(), ["already-blocked"]);
+    assert_eq!(sessions.alive(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_change_of_before_rules_makes_an_already_blocked_answer_be_looked_up_again() {
+    let world = world("ufw allow 22/tcp");
+    world.block(ATTACKER);
+    let rules = world.read("ufw/before.rules");
+    let custom = "-A ufw-before-input -p tcp --dport 22 -j ACCEPT\n# End required lines";
+    world.write("ufw/before.rules", &rules.replacen("# End required lines", custom, 1));
+    world.ufw("reload");
+    let answer = post(&world, ATTACKER);
+    assert_eq!((answer.status, answer.outcomes()), (500, vec!["unverified"]), "{answer:?}");
+}
+
+#[test]
 fn a_rule_that_is_in_the_file_and_not_in_the_kernel_is_put_back() {
     let world = World::with("reconcile-every = \"1s\"", "ufw allow 22/tcp");
     world.block(ATTACKER);

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use actix_web::body::BodyLimitExceeded;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use actix_web::http::{Method, StatusCode};
-use actix_web::web::{Bytes, Data, Payload};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use protocol::{Block, EventId, Outcome, Target, Targets, Untrusted, Verdict, canonical};
 use slog::{Logger, info, warn};
@@ -13,7 +14,7 @@ use slog::{Logger, info, warn};
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
 use crate::server::answer::{self, Answered};
 use crate::server::auth::{self, Tokens};
-use crate::server::body::{Alert, Candidate};
+use crate::server::body::{Alert, BodyError, Candidate};
 use crate::server::config::Networks;
 
 /// Everything a request is judged by.
@@ -116,24 +117,29 @@ async fn post(
             "content-type must be application/json: add the header `Content-Type: application/json` to the connector",
         );
     }
-    let body = match read(payload, service).await {
-        Ok(body) => body,
+    let alert = match read(payload, service).await {
+        Ok(alert) => alert,
         Err(response) => return response,
     };
-    match Alert::parse(&body) {
+    match alert {
         Ok(alert) => block(alert, privd, (event, client), &service.log).await,
         Err(error) => answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }
 
-/// Reads a body up to the cap, within the deadline, while few others are.
-async fn read(payload: Payload, service: &Service) -> Result<Bytes, HttpResponse> {
+/// Reads a body up to the cap, within the deadline, and understands it, while few others are in
+/// memory.
+async fn read(
+    payload: Payload,
+    service: &Service,
+) -> Result<Result<Alert, BodyError>, HttpResponse> {
     let collect = async {
         let _permit = service.bodies.acquire().await;
-        payload.to_bytes_limited(service.max_body).await
+        let body = payload.to_bytes_limited(service.max_body).await?;
+        Ok::<_, BodyLimitExceeded>(body.map(|body| Alert::parse(&body)))
     };
     match tokio::time::timeout(BODY_DEADLINE, collect).await {
-        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Ok(alert))) => Ok(alert),
         Ok(Ok(Err(_))) => Err(answer::error(StatusCode::BAD_REQUEST, "the body broke off")),
         Ok(Err(_)) => {
             let message = format!("the body exceeds limits.max-body of {} bytes", service.max_body);
@@ -212,7 +218,13 @@ fn without_privd(targets: &Targets, error: &PrivdError) -> Vec<Verdict> {
 
 async fn ready(privd: &PrivdClient) -> HttpResponse {
     match privd.status().await {
-        Ok(status) if status.problem.is_none() => answer::fine("ready"),
+        Ok(status)
+            if status.problem.is_none()
+                && status.verified_at.is_some()
+                && status.not_in_force == 0 =>
+        {
+            answer::fine("ready")
+        }
         _ => answer::error(
             StatusCode::SERVICE_UNAVAILABLE,
             "not ready; `webhookctl status` says why",

@@ -110,8 +110,7 @@ impl Walk<'_> {
     ) -> bool {
         let mut returns = Vec::new();
         let mut reached = false;
-        let rules = self.chains.get(name).filter(|_| depth > 0).into_iter().flatten();
-        for rule in rules {
+        for rule in self.chains.get(name).into_iter().flatten() {
             path.position = path.position.saturating_add(1);
             let (theirs, ours) = match self.direction {
                 Direction::In => (rule.source, rule.destination),
@@ -139,7 +138,7 @@ impl Walk<'_> {
                 // Matters only if this chain turns out to be the one that leads to ufw's.
                 Some("RETURN") => returns.push(accept(conditions)),
                 Some("ACCEPT") if rule.is_harmless() => {}
-                Some(next) if self.chains.contains_key(next) && !rule.goto => {
+                Some(next) if self.chains.contains_key(next) && !rule.goto && depth > 0 => {
                     let bare = theirs.is_none() && ours.is_none() && rule.matches.is_empty();
                     let depth = depth.saturating_sub(1);
                     reached = self.chain(next, &conditions, whole && bare, depth, path);
@@ -147,7 +146,7 @@ impl Walk<'_> {
                         break;
                     }
                 }
-                // ACCEPT, a goto, a queue to a program, an unknown target: none may come first.
+                // ACCEPT, a goto, a queue to a program, what is unknown or too deep: none may come first.
                 Some(_) => path.accepts.push(accept(conditions)),
             }
         }
@@ -186,6 +185,11 @@ struct Rule {
 impl Rule {
     fn parse(line: &str, mut words: impl Iterator<Item = String>) -> Self {
         let mut rule = Self { text: line.to_owned(), ..Self::default() };
+        // A comment with a line break goes on in the next line, and with it the target.
+        if line.matches('"').count() % 2 == 1 {
+            rule.target = Some("unreadable".to_owned());
+            return rule;
+        }
         let mut negated = false;
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -193,8 +197,13 @@ impl Rule {
                     negated = true;
                     continue;
                 }
-                "-s" => rule.source = selector(words.next(), negated),
-                "-d" => rule.destination = selector(words.next(), negated),
+                "-s" | "-d" => {
+                    let side = if word == "-s" { &mut rule.source } else { &mut rule.destination };
+                    *side = selector(words.next(), negated);
+                    if side.is_none() {
+                        rule.matches.push(word);
+                    }
+                }
                 "-j" | "-g" => {
                     rule.goto = word == "-g";
                     rule.target = words.next();

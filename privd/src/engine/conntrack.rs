@@ -14,15 +14,17 @@ use crate::program::Program;
 /// What stopped it, in words. The block itself holds; connections that are open may live on.
 pub fn cut(target: Target) -> Result<(), Text> {
     let family = if target.is_ipv6() { "ipv6" } else { "ipv4" };
-    for side in ["-s", "-d"] {
+    let forget = |side| {
         // Exit status 1 means that nothing matched.
         match Program::Conntrack.run(&["-D", "-f", family, side, &target.to_string()]) {
-            Ok(output) if output.success || output.text.contains(NONE_MATCHED) => {}
-            Ok(output) => return Err(unable(output.complaint())),
-            Err(error) => return Err(unable(&error.to_string())),
+            Ok(output) if output.success || output.text.contains(NONE_MATCHED) => Ok(()),
+            Ok(output) => Err(unable(output.complaint())),
+            Err(error) => Err(unable(&error.to_string())),
         }
-    }
-    Ok(())
+    };
+    // Both sides in any case.
+    let (from, to) = (forget("-s"), forget("-d"));
+    from.and(to)
 }
 
 fn unable(why: &str) -> Text {

@@ -105,8 +105,8 @@ impl Direction {
 pub struct Tuple {
     /// The line behind the marker, without the comment.
     text: String,
-    /// The comment, decoded.
-    pub comment: Option<String>,
+    /// The comment, decoded; Err: there is one that is not UTF-8.
+    pub comment: Result<Option<String>, ()>,
     /// None for a line that ufw itself would skip as malformed.
     rule: Option<Rule>,
 }
@@ -131,8 +131,8 @@ struct Rule {
 impl Tuple {
     fn parse(line: &str) -> Self {
         let (text, comment) = match line.split_once(" comment=") {
-            Some((text, hex)) => (text, unhex(hex.trim())),
-            None => (line, None),
+            Some((text, hex)) => (text, unhex(hex.trim()).map(Some).ok_or(())),
+            None => (line, Ok(None)),
         };
         Self { text: text.trim().to_owned(), comment, rule: Rule::parse(text) }
     }
@@ -144,7 +144,7 @@ impl Tuple {
 
     /// Whether the comment marks the rule as ours.
     pub fn is_ours(&self) -> bool {
-        self.comment.as_deref().is_some_and(|comment| comment.starts_with(COMMENT_PREFIX))
+        matches!(&self.comment, Ok(Some(comment)) if comment.starts_with(COMMENT_PREFIX))
     }
 
     /// The arguments that name this whole-target rule to `ufw delete` and `ufw prepend`.
@@ -152,7 +152,7 @@ impl Tuple {
         let Some(rule) = &self.rule else { return Vec::new() };
         let log = rule.log.as_deref();
         let mut arguments = block_arguments(&rule.action, log, target, direction);
-        if let Some(comment) = &self.comment {
+        if let Ok(Some(comment)) = &self.comment {
             arguments.extend(["comment".to_owned(), comment.clone()]);
         }
         arguments

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use protocol::{Target, Text, Untrusted};
 use slog::{Logger, warn};
@@ -46,7 +47,9 @@ impl Ufw {
             for (change, progress) in changes.iter().zip(progress.iter_mut()) {
                 for arguments in view.steps(change) {
                     if progress.failed.is_none() {
-                        progress.failed = self.run(&arguments).err();
+                        // Once more, lest a rule that was to move stays deleted.
+                        let done = self.run(&arguments).or_else(|_| self.run(&arguments));
+                        progress.failed = done.err();
                         progress.ran = true;
                         ran = true;
                     }
@@ -108,12 +111,13 @@ impl Firewall for Ufw {
             Ok(view) => view,
             Err(problem) => return vec![Effect::Unavailable(problem); changes.len()],
         };
+        let cut = |target| conntrack::cut(target).err().unwrap_or_default();
         let effect = |(change, progress): (&Change, &Progress)| match change {
             Change::Lift(target) => view.lift_effect(*target, progress),
             Change::Block(target, _) => match view.block_effect(*target, progress) {
-                Effect::Done(_) if self.cut_connections => {
-                    Effect::Done(conntrack::cut(*target).err().unwrap_or_default())
-                }
+                // Also where the rules stood already: whoever made them may not have cut.
+                Effect::Done(_) if self.cut_connections => Effect::Done(cut(*target)),
+                Effect::Already(_) if self.cut_connections => Effect::Already(cut(*target)),
                 effect => effect,
             },
         };
@@ -155,7 +159,7 @@ impl View {
         let ipv6 = setting(DEFAULTS, "IPV6")?.as_deref() == Some("yes")
             && fs::exists(PROC_IPV6).unwrap_or(false);
         let family = |file, program, ipv6| {
-            let rules = RulesFile::parse(&text_of(file)?);
+            let rules = rules_of(file)?;
             let paths = if kernel { Some(paths(program, ipv6)?) } else { None };
             Ok(Family { rules, paths })
         };
@@ -211,6 +215,12 @@ impl View {
                 let mut arguments = block_arguments("deny", None, target, direction);
                 arguments.extend(["comment".to_owned(), comment(*event)]);
                 vec![run("prepend", arguments)]
+            }
+            // A comment that cannot be read could not be given back.
+            (Change::Block(..), FileStanding::Late(tuple) | FileStanding::First(tuple))
+                if tuple.comment.is_err() =>
+            {
+                Vec::new()
             }
             (Change::Block(..), FileStanding::Late(tuple)) => again(tuple, direction),
             (Change::Block(..), FileStanding::First(tuple))
@@ -274,7 +284,6 @@ impl Family {
         let passed =
             |rule: &str| format!("the rule `{}` lets the address through", Untrusted(rule));
         let words = match (self.rules.standing(target, direction), self.kernel(target, direction)) {
-            _ if !self.rules.committed => "ufw's rules file has no COMMIT: it was cut short".into(),
             (FileStanding::Absent, _) => "the rule did not stay in ufw's rules file".into(),
             (FileStanding::Late(tuple) | FileStanding::Conflict(tuple), _) => passed(tuple.text()),
             (FileStanding::First(_), Some(KernelStanding::Dropped)) => return None,
@@ -296,7 +305,7 @@ impl Family {
 
 /// Identifies a state of the rules files: equal stamps mean that nobody wrote in between.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Stamp(Vec<(u64, u64, i64, i64)>);
+pub struct Stamp(Vec<Option<(u64, u64, i64, i64)>>);
 
 impl Stamp {
     /// The state of the files now.
@@ -305,7 +314,8 @@ impl Stamp {
             let file = fs::metadata(path).ok()?;
             Some((file.ino(), file.size(), file.ctime(), file.ctime_nsec()))
         };
-        Self([USER_RULES, USER6_RULES, CONF].iter().filter_map(identity).collect())
+        let files = [USER_RULES, USER6_RULES, CONF, DEFAULTS, BEFORE_RULES, BEFORE6_RULES];
+        Self(files.iter().map(identity).collect())
     }
 
     /// Whether nobody wrote since.
@@ -333,6 +343,19 @@ fn setting(path: &str, name: &str) -> Result<Option<String>, Text> {
     Ok(values.next_back())
 }
 
+/// A file without its end must not be built upon: ufw would make the loss permanent. Another ufw
+/// may be writing it at this moment, so it gets a second look.
+fn rules_of(path: &str) -> Result<RulesFile, Text> {
+    for _ in 0..LOOKS {
+        let rules = RulesFile::parse(&text_of(path)?);
+        if rules.committed {
+            return Ok(rules);
+        }
+        std::thread::sleep(LOOK_PAUSE);
+    }
+    Err(Text::truncated(&format!("{path} was cut short (no COMMIT); restore it from a copy")))
+}
+
 fn text_of(path: &str) -> Result<String, Text> {
     let failed = |error: io::Error| Text::truncated(&format!("{path} cannot be read: {error}"));
     if fs::metadata(path).map_err(failed)?.size() > MAX_FILE {
@@ -354,11 +377,16 @@ fn paths(program: Program, ipv6: bool) -> Result<[Path; 2], Text> {
 
 const USER_RULES: &str = "/etc/ufw/user.rules";
 const USER6_RULES: &str = "/etc/ufw/user6.rules";
+const BEFORE_RULES: &str = "/etc/ufw/before.rules";
+const BEFORE6_RULES: &str = "/etc/ufw/before6.rules";
 const CONF: &str = "/etc/ufw/ufw.conf";
 const DEFAULTS: &str = "/etc/default/ufw";
 /// What ufw itself looks for before it does IPv6.
 const PROC_IPV6: &str = "/proc/sys/net/ipv6";
 /// Bytes: 500,000 rules.
 const MAX_FILE: u64 = 64 << 20;
+/// A file that is being written is whole again well within these.
+const LOOKS: usize = 10;
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// Look-and-do rounds before giving up on a change.
 const ROUNDS: usize = 3;
