@@ -40,9 +40,7 @@ pub fn lifted(log: &Logger, peer: &Peer, unblock: &Unblock, lifts: &[Lift]) {
         info!(log, "unblock"; "target" => %lift.target, "outcome" => lift.outcome.name(),
             "detail" => %Untrusted(&lift.detail));
     }
-    if lifts.is_empty() {
-        info!(log, "unblock"; "outcome" => "nothing to lift");
-    }
+    info!(log, "unblock"; "targets" => lifts.len());
 }
 
 /// A verb that changes nothing.

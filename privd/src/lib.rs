@@ -26,7 +26,7 @@ pub mod snapshot;
 
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::{SigSet, Signal};
 use slog::{Logger, error, info};
@@ -65,9 +65,8 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let (ledger, records) = Ledger::open(&config.ledger.0)?;
     info!(log, "webhook-privd starts"; "version" => env!("CARGO_PKG_VERSION"),
         "live_blocks" => records.len(), "enforce" => config.enforce);
-    let engine = match config.firewall {
-        Engine::Ufw => Box::new(Ufw::new(config.cut_connections, log.clone())),
-    };
+    let Engine::Ufw = config.firewall;
+    let engine = Box::new(Ufw::new(config.cut_connections, log.clone()));
     let enforcer = Enforcer::new(engine, ledger, records, config, log.clone());
     let published = enforcer.published();
     let (orders, queue) = sync_channel(QUEUE);
@@ -119,10 +118,7 @@ fn serve_signals(signals: &SigSet, path: &Path, orders: &SyncSender<Order>, log:
     }
 }
 
-fn spawn(
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<thread::JoinHandle<()>, StartError> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)
 }
 

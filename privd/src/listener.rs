@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, umask};
@@ -29,7 +29,7 @@ impl Listener {
         let mut given = listenfd::ListenFd::from_env();
         let failed = |source| ListenError::Bind { path: "the socket of systemd".into(), source };
         match given.take_unix_listener(0).map_err(failed)? {
-            Some(socket) => Ok(Self { socket, bound: None }),
+            Some(socket) => check_given(socket, frontend),
             None => Self::bind(path, frontend.gid),
         }
     }
@@ -56,6 +56,18 @@ impl Drop for Listener {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// What systemd made must admit the same two accounts as what is made here.
+fn check_given(socket: UnixListener, frontend: Frontend) -> Result<Listener, ListenError> {
+    let address = socket.local_addr().ok();
+    let path = address.as_ref().and_then(SocketAddr::as_pathname).unwrap_or_else(|| Path::new("?"));
+    let right = fs::metadata(path).is_ok_and(|found| {
+        (found.uid(), found.gid(), found.mode() & 0o777) == (0, frontend.gid, 0o660)
+    });
+    right
+        .then_some(Listener { socket, bound: None })
+        .ok_or_else(|| ListenError::Path { path: path.to_owned(), problem: GIVEN_TO_OTHERS })
 }
 
 /// Whoever may write the directory could put a socket of his own there.
@@ -106,6 +118,7 @@ pub enum ListenError {
 const NO_DIRECTORY: &str = "does not exist; make it with `install -d -m 0755 DIRECTORY`";
 const OTHERS_WRITE: &str = "must belong to root and be writable by root alone";
 const NOT_A_SOCKET: &str = "exists and is not a socket; remove it or change `socket`";
+const GIVEN_TO_OTHERS: &str = "was handed over and is not root's, mode 0660, group frontend-user's";
 const IN_USE: &str = "is served by another process";
 
 #[cfg(test)]

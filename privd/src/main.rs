@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use privd::{Invocation, StartError};
+use privd::Invocation;
 
 fn main() -> ExitCode {
     let outcome = match Invocation::parse(std::env::args_os().skip(1)) {
@@ -15,13 +15,7 @@ fn main() -> ExitCode {
         Ok(Invocation::Run(options)) => privd::run(&options),
         Err(error) => Err(error),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
-    }
-}
-
-fn fail(error: &StartError) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
     let _ = writeln!(std::io::stderr(), "webhook-privd: {error}");
     ExitCode::from(error.exit_code())
 }

@@ -139,6 +139,41 @@ fn a_mistake_in_a_file_read_again_is_one_line_of_the_log() {
     }
 }
 
+/// Binds a socket as systemd would and becomes privd with it as descriptor 3.
+const HAND_OVER: &str = "
+import os, socket, sys
+path, mode, group, config = sys.argv[1:]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen()
+os.chown(path, 0, int(group))
+os.chmod(path, int(mode, 8))
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+os.execv('/mnt/webhook-privd', ['webhook-privd', '--config', config])
+";
+
+#[test]
+fn a_socket_that_is_handed_over_is_used_if_it_admits_the_right_accounts() {
+    let world = World::without_daemons("true");
+    let config = world.path("privd.toml");
+    let socket = "/run/webhook-privd/privd.sock";
+    for (mode, group) in [("666", "4711"), ("660", "0"), ("660", "65534")] {
+        let output =
+            world.confined.run(&["python3", "-c", HAND_OVER, socket, mode, group, &config]);
+        refused("handed over", &output, CONFIG, "webhook-privd", "handed over");
+        fs::remove_file(world.socket()).unwrap();
+    }
+    let daemon =
+        world.spawn("privd.log", &["python3", "-c", HAND_OVER, socket, "660", "4711", &config]);
+    let daemon = Daemon(daemon);
+    world.wait_for("webhook-privd is ready", "privd.log");
+    until("it answers", 10, || world.ctl(&["status"]).1 == 0);
+    assert_eq!(daemon.stop(), Some(0));
+    assert!(world.socket().exists(), "it belongs to who made it");
+}
+
 #[test]
 fn privd_does_not_start_on_a_ledger_that_is_damaged() {
     let world = World::without_daemons("true");
