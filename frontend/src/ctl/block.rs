@@ -32,6 +32,7 @@ pub(super) async fn block(
         event: new_event(),
         requester: None,
         targets,
+        term: None,
         reason: Text::truncated(reason),
         rule_name: Text::default(),
         alert_id: Text::default(),
@@ -52,12 +53,7 @@ pub(super) async fn block(
             }
             other => format!("{target}: {}{more}", other.name()),
         });
-        let enforced = match &verdict.outcome {
-            Outcome::Blocked(enforced)
-            | Outcome::AlreadyBlocked(enforced)
-            | Outcome::WouldBlock(enforced) => Some(*enforced),
-            _ => None,
-        };
+        let enforced = verdict.outcome.enforced();
         rows.push(Row {
             target: target.to_string(),
             outcome: verdict.outcome.name(),
@@ -72,13 +68,7 @@ pub(super) async fn block(
     }
     output.print(&rows, &lines)?;
     let failed = verdicts.iter().any(|verdict| {
-        !matches!(
-            verdict.outcome,
-            Outcome::Blocked(_)
-                | Outcome::AlreadyBlocked(_)
-                | Outcome::WouldBlock(_)
-                | Outcome::Refused(_)
-        )
+        verdict.outcome.enforced().is_none() && !matches!(verdict.outcome, Outcome::Refused(_))
     });
     let refused = verdicts.iter().any(|verdict| matches!(verdict.outcome, Outcome::Refused(_)));
     Ok(if failed {
@@ -96,7 +86,11 @@ pub(super) async fn unblock(
     output: &Output,
     targets: &[Target],
 ) -> Result<Done, CtlError> {
-    let request = Unblock { event: new_event(), targets: Targets::try_from(targets.to_vec()).ok() };
+    let request = Unblock {
+        event: new_event(),
+        targets: Targets::try_from(targets.to_vec()).ok(),
+        immune_for: 600,
+    };
     let lifts = privd.unblock(request).await?;
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for lift in &lifts {

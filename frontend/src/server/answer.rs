@@ -2,10 +2,10 @@
 //!
 //! Kibana shows only the string `message` of an error, so every answer has one.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
-use actix_web::{HttpResponse, HttpResponseBuilder};
-use protocol::{Enforced, Outcome, Until, Untrusted};
+use protocol::{Outcome, Until, Untrusted};
 use serde::Serialize;
 
 use crate::server::body::Candidate;
@@ -48,7 +48,7 @@ pub fn results(answered: &[Answered]) -> HttpResponse {
     if status == StatusCode::TOO_MANY_REQUESTS {
         response.insert_header((RETRY_AFTER, retry_after(answered)));
     }
-    finish(&mut response, &body)
+    response.json(body)
 }
 
 /// Answers a request that was turned away, with the sentence that says what to mend.
@@ -60,7 +60,7 @@ pub fn error(status: StatusCode, message: &str) -> HttpResponse {
         error: Some(shortened(message)),
         ..Body::default()
     };
-    finish(&mut HttpResponse::build(status), &body)
+    HttpResponse::build(status).json(body)
 }
 
 /// Answers a caller that is not let in: the guide's words, and a sentence for Kibana.
@@ -73,14 +73,14 @@ pub fn unauthorized(reason: &str, message: &str) -> HttpResponse {
         reason: Some(reason.to_owned()),
         ..Body::default()
     };
-    finish(&mut HttpResponse::build(StatusCode::UNAUTHORIZED), &body)
+    HttpResponse::build(StatusCode::UNAUTHORIZED).json(body)
 }
 
 /// Says that something is well.
 #[must_use]
 pub fn fine(message: &str) -> HttpResponse {
     let body = Body { status: "ok", message: message.to_owned(), ..Body::default() };
-    finish(&mut HttpResponse::build(StatusCode::OK), &body)
+    HttpResponse::build(StatusCode::OK).json(body)
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -116,7 +116,7 @@ struct ResultBody {
 
 impl ResultBody {
     fn new(one: &Answered, message: String) -> Self {
-        let enforced = enforced(&one.outcome);
+        let enforced = one.outcome.enforced();
         Self {
             ip: Untrusted(&one.candidate.text).to_string(),
             outcome: one.outcome.name(),
@@ -135,7 +135,7 @@ impl ResultBody {
 /// repeats are free; then whatever is in force; then what a human must mend.
 fn status<'a>(outcomes: impl Iterator<Item = &'a Outcome> + Clone) -> StatusCode {
     let any = |test: fn(&Outcome) -> bool| outcomes.clone().any(test);
-    let in_force = |outcome: &Outcome| enforced(outcome).is_some();
+    let in_force = |outcome: &Outcome| outcome.enforced().is_some();
     if any(|outcome| matches!(outcome, Outcome::Pending | Outcome::Unavailable)) {
         StatusCode::SERVICE_UNAVAILABLE
     } else if any(|outcome| matches!(outcome, Outcome::Failed | Outcome::Unverified)) {
@@ -150,15 +150,6 @@ fn status<'a>(outcomes: impl Iterator<Item = &'a Outcome> + Clone) -> StatusCode
         StatusCode::UNPROCESSABLE_ENTITY
     } else {
         StatusCode::BAD_REQUEST
-    }
-}
-
-const fn enforced(outcome: &Outcome) -> Option<Enforced> {
-    match outcome {
-        Outcome::Blocked(enforced)
-        | Outcome::AlreadyBlocked(enforced)
-        | Outcome::WouldBlock(enforced) => Some(*enforced),
-        _ => None,
     }
 }
 
@@ -216,16 +207,12 @@ fn shortened(text: &str) -> String {
     }
 }
 
-fn finish(response: &mut HttpResponseBuilder, body: &Body) -> HttpResponse {
-    response.json(body)
-}
-
 /// Bytes of a `message` at most.
 const MESSAGE_BYTES: usize = 1000;
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Refusal, Target};
+    use protocol::{Enforced, Refusal, Target};
 
     use super::*;
 

@@ -167,6 +167,7 @@ async fn block(
                 event,
                 requester: Some(client),
                 targets: targets.clone(),
+                term: None,
                 reason: alert.reason,
                 rule_name: alert.rule_name,
                 alert_id: alert.alert_id,
