@@ -1,14 +1,18 @@
-//! The ledger: every live block, on disk before it is acknowledged.
+//! The ledger: every live block, what ended, and what may not come back yet, on disk before it is
+//! acknowledged.
 //!
-//! One redb table. redb commits are atomic and fsynced, so after a crash the file holds the state
-//! of the last commit. The value's type is part of the table: a file of another format is told
-//! apart when it is opened.
+//! redb commits are atomic and fsynced, so after a crash the file holds the state of the last
+//! commit. The values' types are part of the tables: a file of another format is told apart when
+//! it is opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use hosttext::mark::Mark;
 use protocol::{BlockInfo, Enforced, EventId, Target, Text, Until};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 /// A live block.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,6 +28,61 @@ impl Live {
     pub const fn enforced(&self) -> Enforced {
         Enforced { target: self.info.target, until: self.info.until }
     }
+
+    /// What marks its rules.
+    pub const fn mark(&self) -> Mark {
+        Mark::new(self.event, self.info.until)
+    }
+
+    /// Whether its time has come.
+    pub const fn is_over(&self, wall: u64) -> bool {
+        matches!(self.info.until, Until::At(end) if end <= wall)
+    }
+}
+
+/// What is remembered of a target whose blocks ended by themselves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ended {
+    /// How many.
+    pub offences: u32,
+    /// When the last one did, in seconds since the Unix epoch.
+    pub last: u64,
+}
+
+/// Everything that the ledger holds.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Live blocks.
+    pub blocks: BTreeMap<Target, Live>,
+    /// Ended ones.
+    pub ended: HashMap<Target, Ended>,
+    /// Until when alerts cannot put a target back.
+    pub immune: BTreeMap<Target, u64>,
+    /// False in a new ledger: the firewall may hold blocks that it does not know.
+    pub adopted: bool,
+}
+
+/// Changes that become durable together.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// Blocks that begin, or change.
+    pub added: Vec<Live>,
+    /// Blocks that are gone.
+    pub removed: Vec<Target>,
+    /// Offences to remember; None: to forget.
+    pub ended: Vec<(Target, Option<Ended>)>,
+    /// Immunities; None: over.
+    pub immune: Vec<(Target, Option<u64>)>,
+}
+
+impl Entry {
+    /// Whether there is nothing to write.
+    pub const fn is_empty(&self) -> bool {
+        self.added.is_empty()
+            && self.removed.is_empty()
+            && self.ended.is_empty()
+            && self.immune.is_empty()
+    }
 }
 
 /// The open file. redb locks it: a second daemon cannot open it.
@@ -34,92 +93,135 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens or makes the file and reads every live block.
+    /// Opens or makes the file and reads everything.
     ///
     /// # Errors
-    /// The file cannot be made, is damaged, in use, or in another format.
-    pub fn open(path: &Path) -> Result<(Self, BTreeMap<Target, Live>), LedgerError> {
+    /// The file cannot be made, is in use, damaged, or in another format.
+    pub fn open(path: &Path) -> Result<(Self, Records), LedgerError> {
         let directory = path.parent().unwrap_or_else(|| Path::new("/"));
         if !directory.is_dir() {
             return Err(LedgerError::NoDirectory(directory.to_owned()));
         }
-        let failed = |source: redb::Error| LedgerError::File { path: path.to_owned(), source };
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(|error| failed(error.into()))?;
+        let failed = |source| LedgerError::of(path, source);
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
+        let database = database.map_err(|error| failed(error.into()))?;
         let ledger = Self { database, path: path.to_owned() };
         let records = ledger.read().map_err(failed)?;
         Ok((ledger, records))
     }
 
-    /// Makes additions and removals durable, all or none.
+    /// Puts a file that cannot be read out of the way, under a name that no other has.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn set_aside(path: &Path, wall: u64) -> io::Result<PathBuf> {
+        let aside = path.with_extension(format!("damaged-{wall}"));
+        fs::rename(path, &aside)?;
+        Ok(aside)
+    }
+
+    /// Makes changes durable, all or none.
     ///
     /// # Errors
     /// The disk; nothing has changed then.
-    pub fn commit(&self, added: &[Live], removed: &[Target]) -> Result<(), LedgerError> {
-        self.write(added, removed)
-            .map_err(|source| LedgerError::File { path: self.path.clone(), source })
+    pub fn commit(&self, entry: &Entry) -> Result<(), LedgerError> {
+        self.write(entry).map_err(|source| LedgerError::of(&self.path, source))
     }
 
-    fn write(&self, added: &[Live], removed: &[Target]) -> Result<(), redb::Error> {
+    fn write(&self, entry: &Entry) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         {
-            let mut table = transaction.open_table(BLOCKS)?;
-            for target in removed {
-                table.remove(&*target.to_string())?;
+            let mut blocks = transaction.open_table(BLOCKS)?;
+            for target in &entry.removed {
+                blocks.remove(&*target.to_string())?;
             }
-            for Live { info, event } in added {
-                let requester = info.requester.map(|address| address.to_string());
-                let until = match info.until {
-                    Until::Permanent => None,
-                    Until::At(time) => Some(time),
+            for live in &entry.added {
+                insert(&mut blocks, live)?;
+            }
+            let mut ended = transaction.open_table(ENDED)?;
+            for (target, record) in &entry.ended {
+                let key = target.to_string();
+                match record {
+                    Some(Ended { offences, last }) => ended.insert(&*key, (*offences, *last))?,
+                    None => ended.remove(&*key)?,
                 };
-                let value = (
-                    info.since,
-                    until,
-                    event.0,
-                    info.peer_uid,
-                    info.peer_pid,
-                    requester.as_deref().unwrap_or_default(),
-                    &*info.reason,
-                    &*info.rule_name,
-                    &*info.alert_id,
-                );
-                table.insert(&*info.target.to_string(), value)?;
             }
+            let mut immune = transaction.open_table(IMMUNE)?;
+            for (target, until) in &entry.immune {
+                let key = target.to_string();
+                match until {
+                    Some(until) => immune.insert(&*key, *until)?,
+                    None => immune.remove(&*key)?,
+                };
+            }
+            transaction.open_table(ADOPTED)?.insert((), ())?;
         }
         transaction.commit()?;
         Ok(())
     }
 
-    fn read(&self) -> Result<BTreeMap<Target, Live>, redb::Error> {
-        // Opening for writing makes the table in a new file.
+    fn read(&self) -> Result<Records, redb::Error> {
+        // Opening for writing makes the tables in a new file.
         let transaction = self.database.begin_write()?;
         transaction.open_table(BLOCKS)?;
+        transaction.open_table(ENDED)?;
+        transaction.open_table(IMMUNE)?;
+        transaction.open_table(ADOPTED)?;
         transaction.commit()?;
-        let mut records = BTreeMap::new();
-        for row in self.database.begin_read()?.open_table(BLOCKS)?.iter()? {
+        let transaction = self.database.begin_read()?;
+        let mut records = Records {
+            adopted: !transaction.open_table(ADOPTED)?.is_empty()?,
+            ..Records::default()
+        };
+        for row in transaction.open_table(BLOCKS)?.iter()? {
             let (key, value) = row?;
             let Ok(target) = key.value().parse() else { continue };
-            let (since, until, event, peer_uid, peer_pid, requester, reason, rule_name, alert_id) =
-                value.value();
-            let info = BlockInfo {
-                target,
-                since,
-                until: until.map_or(Until::Permanent, Until::At),
-                reason: Text::truncated(reason),
-                rule_name: Text::truncated(rule_name),
-                alert_id: Text::truncated(alert_id),
-                peer_uid,
-                peer_pid,
-                requester: requester.parse().ok(),
-                in_force: false,
-            };
-            records.insert(target, Live { info, event: EventId(event) });
+            records.blocks.insert(target, live(target, value.value()));
+        }
+        for row in transaction.open_table(ENDED)?.iter()? {
+            let (key, value) = row?;
+            let (Ok(target), (offences, last)) = (key.value().parse(), value.value()) else { continue };
+            records.ended.insert(target, Ended { offences, last });
+        }
+        for row in transaction.open_table(IMMUNE)?.iter()? {
+            let (key, until) = row?;
+            let Ok(target) = key.value().parse() else { continue };
+            records.immune.insert(target, until.value());
         }
         Ok(records)
     }
+}
+
+fn insert(table: &mut redb::Table<'_, &str, Value>, live: &Live) -> Result<(), redb::StorageError> {
+    let Live { info, event } = live;
+    let requester = info.requester.map(|address| address.to_string()).unwrap_or_default();
+    let until = match info.until {
+        Until::Permanent => None,
+        Until::At(time) => Some(time),
+    };
+    let peer = (info.peer_uid, info.peer_pid, requester.as_str());
+    let texts = (&*info.reason, &*info.rule_name, &*info.alert_id);
+    let value = (info.since, until, info.offences, event.0, peer, texts);
+    table.insert(&*info.target.to_string(), value).map(drop)
+}
+
+fn live(target: Target, value: <Value as redb::Value>::SelfType<'_>) -> Live {
+    let (since, until, offences, event, (peer_uid, peer_pid, requester), texts) = value;
+    let (reason, rule_name, alert_id) = texts;
+    let info = BlockInfo {
+        target,
+        since,
+        until: until.map_or(Until::Permanent, Until::At),
+        reason: Text::truncated(reason),
+        rule_name: Text::truncated(rule_name),
+        alert_id: Text::truncated(alert_id),
+        peer_uid,
+        peer_pid,
+        requester: requester.parse().ok(),
+        offences,
+        in_force: false,
+    };
+    Live { info, event: EventId(event) }
 }
 
 /// Why the ledger cannot be used.
@@ -128,9 +230,17 @@ pub enum LedgerError {
     /// The directory is missing.
     #[error("{dir} does not exist; make it with `install -d -m 0700 {dir}`", dir = .0.display())]
     NoDirectory(PathBuf),
-    /// redb's error.
+    /// The file is there and cannot be had: in use, no permission, disk full.
     #[error("the ledger {} cannot be used: {source}", path.display())]
-    File {
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: redb::Error,
+    },
+    /// What is in it cannot be understood.
+    #[error("the ledger {} is damaged, or of another release: {source}", path.display())]
+    Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -138,67 +248,40 @@ pub enum LedgerError {
     },
 }
 
-/// since, until, event, peer uid, peer pid, requester, reason, rule name, alert id.
-type Value =
-    (u64, Option<u64>, u128, u32, i32, &'static str, &'static str, &'static str, &'static str);
+impl LedgerError {
+    fn of(path: &Path, source: redb::Error) -> Self {
+        let path = path.to_owned();
+        match &source {
+            redb::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
+                Self::Unusable { path, source }
+            }
+            redb::Error::DatabaseAlreadyOpen | redb::Error::PreviousIo => {
+                Self::Unusable { path, source }
+            }
+            _ => Self::Damaged { path, source },
+        }
+    }
+}
 
-/// The key is the target as text.
+/// since, until, offences, event, (peer uid, peer pid, requester), (reason, rule name, alert id).
+type Value = (
+    u64,
+    Option<u64>,
+    u32,
+    u128,
+    (u32, i32, &'static str),
+    (&'static str, &'static str, &'static str),
+);
+
+/// The keys are targets as text.
 const BLOCKS: TableDefinition<'_, &str, Value> = TableDefinition::new("blocks");
+const ENDED: TableDefinition<'_, &str, (u32, u64)> = TableDefinition::new("ended");
+/// Until when, in seconds since the Unix epoch.
+const IMMUNE: TableDefinition<'_, &str, u64> = TableDefinition::new("immune");
+/// Has a row once anything was written.
+const ADOPTED: TableDefinition<'_, (), ()> = TableDefinition::new("adopted");
 /// redb's default of 1 GiB is for databases.
 const CACHE_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn live(target: Target, reason: &str) -> Live {
-        let info = BlockInfo {
-            target,
-            since: 1_790_000_000,
-            until: Until::At(1_790_000_060),
-            reason: Text::truncated(reason),
-            rule_name: Text::truncated("SSH \"brute\" force\n"),
-            alert_id: Text::default(),
-            peer_uid: 999,
-            peer_pid: 42,
-            requester: Some("2001:db8::9".parse().unwrap()),
-            in_force: false,
-        };
-        Live { info, event: EventId(7) }
-    }
-
-    #[test]
-    fn what_was_committed_is_there_after_reopening() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("ledger.redb");
-        let targets: Vec<Target> =
-            ["198.51.100.7", "198.51.100.0/24", "2001:db8::/48", "2001:db8::7"]
-                .map(|text| text.parse().unwrap())
-                .to_vec();
-        {
-            let (ledger, records) = Ledger::open(&path).unwrap();
-            assert!(records.is_empty());
-            let rows: Vec<_> = targets.iter().map(|target| live(*target, "one")).collect();
-            ledger.commit(&rows, &[]).unwrap();
-            ledger.commit(&[live(targets[0], "two")], &[targets[1]]).unwrap();
-        }
-        let (_, records) = Ledger::open(&path).unwrap();
-        assert_eq!(records.len(), 3);
-        assert_eq!(records[&targets[0]], live(targets[0], "two"));
-        assert_eq!(records[&targets[3]], live(targets[3], "one"));
-    }
-
-    #[test]
-    fn a_second_daemon_and_a_damaged_file_are_told_in_a_sentence() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("ledger.redb");
-        let first = Ledger::open(&path).unwrap();
-        let error = Ledger::open(&path).unwrap_err().to_string();
-        assert!(error.contains("ledger.redb cannot be used"), "{error}");
-        drop(first);
-        std::fs::write(&path, "not a ledger").unwrap();
-        assert!(Ledger::open(&path).is_err());
-        let missing = directory.path().join("none/ledger.redb");
-        assert!(Ledger::open(&missing).unwrap_err().to_string().contains("install -d"));
-    }
-}
+mod tests;

@@ -4,15 +4,48 @@
 //! a block needs its entries in the connection table gone, in both directions: on the next packet
 //! from either side the flow counts as new and meets the drop.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use hosttext::connections;
 use protocol::{Target, Text};
 
+use crate::engine::{Change, Effect};
 use crate::program::Program;
 
-/// Forgets every connection from and to the target.
-///
-/// # Errors
-/// What stopped it, in words. The block itself holds; connections that are open may live on.
-pub fn cut(target: Target) -> Result<(), Text> {
+/// Forgets every connection from and to the targets whose block holds, those included whose rules
+/// stood already: whoever made them may not have cut. What stopped it goes into the effect's words;
+/// the block itself holds.
+pub fn cut(changes: &[Change], effects: &mut [Effect]) {
+    let all = changes.iter().filter(|change| change.is_block()).count();
+    // Two programs a target are quicker than a listing only for a few.
+    let open = if all > FEW { [open("ipv4"), open("ipv6")] } else { [None, None] };
+    for (change, effect) in changes.iter().zip(effects) {
+        let (Change::Block(target, _), Effect::Done(words) | Effect::Already(words)) = (change, effect) else {
+            continue;
+        };
+        let known = open.get(usize::from(target.is_ipv6())).and_then(Option::as_ref);
+        let connected = |open: &Addresses| match target.is_host() {
+            true => open.contains(&target.net().addr()),
+            false => open.iter().any(|one| target.net().contains(one)),
+        };
+        if known.is_none_or(connected)
+            && let Err(problem) = forget(*target)
+        {
+            *words = problem;
+        }
+    }
+}
+
+type Addresses = HashSet<IpAddr>;
+
+/// Everyone with a connection; None if there are too many to list.
+fn open(family: &str) -> Option<Addresses> {
+    let listing = Program::Conntrack.run(&["-L", "-f", family]).ok()?;
+    listing.success.then(|| connections::addresses(&listing.text))
+}
+
+fn forget(target: Target) -> Result<(), Text> {
     let family = if target.is_ipv6() { "ipv6" } else { "ipv4" };
     let forget = |side| {
         // Exit status 1 means that nothing matched.
@@ -34,3 +67,5 @@ fn unable(why: &str) -> Text {
 
 /// conntrack 1.4's words for "no entry matched", in the C locale.
 const NONE_MATCHED: &str = "0 flow entries have been deleted";
+/// Targets.
+const FEW: usize = 8;

@@ -1,13 +1,16 @@
 //! The firewall behind one trait whose verb is a batch.
 
-pub mod chains;
 pub mod conntrack;
-pub mod rules_file;
+pub mod files;
+pub mod lock;
+pub mod plan;
 pub mod ufw;
+pub mod view;
 
-use protocol::{EventId, Target, Text};
+use hosttext::mark::Mark;
+use protocol::{Target, Text};
 
-use crate::engine::ufw::Stamp;
+use crate::engine::view::Stamp;
 use crate::protected::Network;
 
 /// A packet filter that can hold blocks.
@@ -31,15 +34,31 @@ pub trait Firewall: Send {
     /// Makes all changes and reads each one back; one effect a change, in order.
     fn apply(&mut self, changes: &[Change]) -> Vec<Effect>;
 
+    /// The rules that carry our mark, as read back last.
+    fn found(&self) -> Vec<Found>;
+
     /// Identifies the state that was read back last.
     fn stamp(&self) -> Stamp;
+
+    /// Whether the firewall's files are no longer those that this process may write: then only a
+    /// fresh start helps.
+    fn replaced(&self) -> bool;
+}
+
+/// A rule that carries our mark.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// Whom it drops.
+    pub target: Target,
+    /// What its comment says.
+    pub mark: Mark,
 }
 
 /// One change to the firewall.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// Put this target in force; the rules' comment leads back to the event.
-    Block(Target, EventId),
+    /// Put this target in force, its rules marked so.
+    Block(Target, Mark),
     /// Remove our rules for this target.
     Lift(Target),
 }
@@ -50,6 +69,11 @@ impl Change {
         match self {
             Self::Block(target, _) | Self::Lift(target) => *target,
         }
+    }
+
+    /// Whether it is to drop packets.
+    pub const fn is_block(&self) -> bool {
+        matches!(self, Self::Block(..))
     }
 }
 
@@ -64,6 +88,8 @@ pub enum Effect {
     Failed(Text),
     /// The rules stand, yet are not effective.
     Unverified(Text),
+    /// Not now; it is tried again.
+    Pending(Text),
     /// The firewall is off.
     Unavailable(Text),
 }
@@ -74,13 +100,3 @@ impl Effect {
         matches!(self, Self::Done(_) | Self::Already(_))
     }
 }
-
-/// The comment that marks our rules in `ufw status`: 12 digits of the event id, in an alphabet that
-/// ufw keeps as it is (it mistreats quotes and anything beyond ASCII).
-pub fn comment(event: EventId) -> String {
-    let digits: String = event.to_string().chars().take(12).collect();
-    format!("{COMMENT_PREFIX}{digits}")
-}
-
-/// What our comments begin with.
-pub const COMMENT_PREFIX: &str = "webhookd:";
