@@ -1,0 +1,41 @@
+//! A privd for unit tests, which gives one answer and tells what it was asked.
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use protocol::{Reply, ReplyFrame, Request, RequestFrame, frame};
+use tempfile::TempDir;
+
+/// Listens until it is dropped.
+pub(crate) struct FakePrivd {
+    directory: TempDir,
+    asked: Receiver<Request>,
+}
+
+impl FakePrivd {
+    /// Gives this answer to the first request.
+    pub(crate) fn answering(reply: Reply) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let (sender, asked) = channel();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let RequestFrame { id, request } = frame::read(&mut stream).unwrap();
+            frame::write(&mut stream, &ReplyFrame { id, reply }).unwrap();
+            let _ = sender.send(request);
+        });
+        Self { directory, asked }
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    /// What it was asked.
+    pub(crate) fn asked(&self) -> Request {
+        self.asked.recv_timeout(Duration::from_secs(10)).unwrap()
+    }
+}
