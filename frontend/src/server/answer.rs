@@ -168,14 +168,12 @@ fn sentence(one: &Answered) -> String {
         Outcome::Refused(refusal) => {
             more(format!("Refused to block {ip}: it is {}", refusal.explanation()))
         }
-        Outcome::OverQuota { retry_after_seconds } => {
-            format!(
-                "Too many new blocks a minute, not yet blocked: {ip}; again in {retry_after_seconds} s"
-            )
-        }
+        Outcome::OverQuota { retry_after_seconds } => more(format!(
+            "Too many new blocks a minute, not yet blocked: {ip}; again in {retry_after_seconds} s"
+        )),
         Outcome::Failed => format!("Failed to block IP {ip}: {detail}"),
         Outcome::Unverified => format!("Not certain that {ip} is blocked: {detail}"),
-        Outcome::Pending => format!("Not yet blocked: {ip}; the work goes on"),
+        Outcome::Pending => more(format!("Not yet blocked: {ip}; the work goes on")),
         Outcome::Unavailable => format!("Cannot block {ip} now: {detail}"),
     }
 }
@@ -239,6 +237,46 @@ mod tests {
         ] {
             assert_eq!(status(outcomes.iter()).as_u16(), expected, "{outcomes:?}");
         }
+    }
+
+    fn one(outcome: Outcome, detail: &str) -> Answered {
+        let text = "198.51.100.7";
+        let candidate = Candidate { text: text.to_owned(), target: Ok(text.parse().unwrap()) };
+        Answered { candidate, outcome, detail: detail.to_owned() }
+    }
+
+    #[test]
+    fn over_quota_says_in_whole_seconds_when_there_is_room_for_all() {
+        let quota = |retry_after_seconds| Outcome::OverQuota { retry_after_seconds };
+        let response = results(&[one(quota(7), ""), one(blocked(), ""), one(quota(31), "")]);
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "31");
+        // Another reason comes first, and nobody knows when that one passes.
+        let response = results(&[one(quota(7), ""), one(Outcome::Pending, "")]);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers().get(RETRY_AFTER), None);
+    }
+
+    #[test]
+    fn what_privd_adds_is_part_of_the_sentence_whatever_the_outcome() {
+        let enforced = blocked().enforced().unwrap();
+        for outcome in [
+            Outcome::Blocked(enforced),
+            Outcome::AlreadyBlocked(enforced),
+            Outcome::WouldBlock(enforced),
+            Outcome::Invalid,
+            Outcome::Refused(Refusal::Gateway),
+            Outcome::OverQuota { retry_after_seconds: 9 },
+            Outcome::Failed,
+            Outcome::Unverified,
+            Outcome::Pending,
+            Outcome::Unavailable,
+        ] {
+            let sentence = sentence(&one(outcome, "max-blocks \u{1b}"));
+            assert!(sentence.contains(r"max-blocks \u{1b}"), "{sentence}");
+        }
+        let plain = sentence(&one(Outcome::Pending, ""));
+        assert_eq!(plain, "Not yet blocked: 198.51.100.7; the work goes on");
     }
 
     #[test]

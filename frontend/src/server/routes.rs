@@ -296,4 +296,14 @@ mod tests {
         let (asked, ..) = posted(r#"{"ip":"203.0.113.45"}"#, Outcome::Failed, "").await;
         assert_eq!(asked.term, None);
     }
+
+    #[tokio::test]
+    async fn privd_itself_may_say_that_the_work_goes_on_and_why() {
+        let body = r#"{"ip":"203.0.113.45"}"#;
+        let (_, status, answer) = posted(body, Outcome::Pending, "privd restarts").await;
+        assert_eq!(status, 503);
+        assert_eq!(answer["results"][0]["outcome"], "pending");
+        let words = "Not yet blocked: 203.0.113.45; the work goes on (privd restarts)";
+        assert_eq!((&answer["message"], &answer["error"]), (&json!(words), &json!(words)));
+    }
 }
