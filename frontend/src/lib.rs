@@ -10,3 +10,4 @@ mod fake_privd;
 pub mod privd_client;
 pub mod server;
 pub mod term;
+pub mod times;

@@ -3,9 +3,10 @@
 use protocol::{Block, Enforced, LiftOutcome, Outcome, Target, Targets, Text, Unblock, Untrusted};
 use serde::Serialize;
 
-use crate::ctl::output::{Output, until_local, until_rfc3339};
+use crate::ctl::output::Output;
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::{PrivdClient, new_event};
+use crate::times::{until_local, until_rfc3339};
 
 #[derive(Serialize)]
 struct Row {

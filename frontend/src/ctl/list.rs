@@ -3,9 +3,10 @@
 use protocol::{BlockInfo, List, Page, Untrusted};
 use serde::Serialize;
 
-use crate::ctl::output::{Output, local, rfc3339, until_local, until_rfc3339};
+use crate::ctl::output::Output;
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::PrivdClient;
+use crate::times::{local, rfc3339, until_local, until_rfc3339};
 
 /// One block as JSON.
 #[derive(Serialize)]

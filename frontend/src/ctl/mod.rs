@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 use protocol::Target;
 
 use crate::ctl::output::Output;
-use crate::privd_client::{PrivdClient, PrivdError};
+use crate::privd_client::{DEFAULT_SOCKET, PrivdClient, PrivdError};
 
 /// Runs one command.
 ///
@@ -66,12 +66,7 @@ struct Arguments {
     #[arg(long, global = true)]
     json: bool,
     /// webhook-privd's socket
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        default_value = "/run/webhook-privd/privd.sock"
-    )]
+    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
     #[command(subcommand)]
     command: Command,

@@ -4,9 +4,10 @@ use protocol::{Target, Untrusted};
 use serde::Serialize;
 
 use crate::ctl::list::{Row, why};
-use crate::ctl::output::{Output, local, until_local};
+use crate::ctl::output::Output;
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::PrivdClient;
+use crate::times::{local, until_local};
 
 #[derive(Serialize)]
 struct Answer {

@@ -3,9 +3,10 @@
 use protocol::Untrusted;
 use serde::Serialize;
 
-use crate::ctl::output::{Output, local, rfc3339};
+use crate::ctl::output::Output;
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::PrivdClient;
+use crate::times::{local, rfc3339};
 
 #[derive(Serialize)]
 struct Answer {

@@ -5,10 +5,11 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
-use protocol::{Outcome, Until, Untrusted};
+use protocol::{Outcome, Untrusted};
 use serde::Serialize;
 
 use crate::server::body::Candidate;
+use crate::times::until_rfc3339;
 
 /// One address of the request and what became of it.
 #[derive(Debug)]
@@ -126,7 +127,7 @@ impl ResultBody {
             },
             message,
             enforced_as: enforced.map(|enforced| enforced.target.to_string()),
-            until: enforced.map(|enforced| shown_until(enforced.until)),
+            until: enforced.map(|enforced| until_rfc3339(enforced.until)),
         }
     }
 }
@@ -186,16 +187,6 @@ fn retry_after(answered: &[Answered]) -> u32 {
     seconds.max().unwrap_or(1)
 }
 
-fn shown_until(until: Until) -> String {
-    match until {
-        Until::Permanent => "permanent".to_owned(),
-        Until::At(time) => i64::try_from(time)
-            .ok()
-            .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-            .map_or_else(|| time.to_string(), |time| time.to_string()),
-    }
-}
-
 /// Kibana reads at most 1 MB of an answer and shows `message` as it is.
 fn shortened(text: &str) -> String {
     let end = text.floor_char_boundary(MESSAGE_BYTES);
@@ -210,7 +201,7 @@ const MESSAGE_BYTES: usize = 1000;
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Enforced, Refusal, Target};
+    use protocol::{Enforced, Refusal, Target, Until};
 
     use super::*;
 
@@ -277,11 +268,5 @@ mod tests {
         }
         let plain = sentence(&one(Outcome::Pending, ""));
         assert_eq!(plain, "Not yet blocked: 198.51.100.7; the work goes on");
-    }
-
-    #[test]
-    fn a_time_is_shown_as_a_time() {
-        assert_eq!(shown_until(Until::At(1_790_000_000)), "2026-09-21T14:13:20Z");
-        assert_eq!(shown_until(Until::Permanent), "permanent");
     }
 }
