@@ -8,7 +8,7 @@ use std::time::Duration;
 use protocol::{Reply, ReplyFrame, Request, RequestFrame, frame};
 use tempfile::TempDir;
 
-/// Listens until it is dropped.
+/// One connection, one request.
 pub(crate) struct FakePrivd {
     directory: TempDir,
     asked: Receiver<Request>,
