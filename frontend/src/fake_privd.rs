@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use protocol::{Reply, ReplyFrame, Request, RequestFrame, frame};
+use protocol::{BlockInfo, Reply, ReplyFrame, Request, RequestFrame, Text, Until, frame};
 use tempfile::TempDir;
 
 /// One connection, one request.
@@ -37,5 +37,22 @@ impl FakePrivd {
     /// What it was asked.
     pub(crate) fn asked(&self) -> Request {
         self.asked.recv_timeout(Duration::from_secs(10)).unwrap()
+    }
+}
+
+/// A block of an hour that an alert asked for.
+pub(crate) fn block_info(offences: u32) -> BlockInfo {
+    BlockInfo {
+        target: "198.51.100.0/24".parse().unwrap(),
+        since: 1_790_000_000,
+        until: Until::At(1_790_003_600),
+        reason: Text::default(),
+        rule_name: Text::truncated("SSH brute force"),
+        alert_id: Text::truncated("x-1"),
+        peer_uid: 4711,
+        peer_pid: 12,
+        requester: Some([10, 9, 0, 2].into()),
+        offences,
+        in_force: true,
     }
 }
