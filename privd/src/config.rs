@@ -185,7 +185,7 @@ fn networks<'de, D: Deserializer<'de>>(keys: D) -> Result<Vec<IpNet>, D::Error> 
 }
 
 fn interval<'de, D: Deserializer<'de>>(key: D) -> Result<Duration, D::Error> {
-    let every = humantime::parse_duration(&String::deserialize(key)?)
+    let every = duration(&String::deserialize(key)?)
         .map_err(|error| D::Error::custom(format!("{error}; write for example \"60s\"")))?;
     let sensible = (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&every);
     sensible.then_some(every).ok_or_else(|| D::Error::custom("must lie between 1s and 24h"))
@@ -207,13 +207,20 @@ fn terms<'de, D: Deserializer<'de>>(key: D) -> Result<Vec<Term>, D::Error> {
         if text == "permanent" {
             return Ok(Term::Permanent);
         }
-        let seconds = humantime::parse_duration(&text).ok().map(|duration| duration.as_secs());
-        let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
+        let seconds = duration(&text).ok().and_then(|span| u32::try_from(span.as_secs()).ok());
         seconds.filter(|seconds| *seconds > 0).map(Term::Seconds).ok_or_else(|| {
-            D::Error::custom(format!("{text:?}: write for example \"1d\", \"12h\" or \"permanent\""))
+            D::Error::custom(format!(
+                "{text:?}: write for example \"1d\", \"12h\" or \"permanent\""
+            ))
         })
     };
     texts.into_iter().map(term).collect()
+}
+
+/// humantime 2.4 panics where the sum of the parts overflows, and a panic ends the daemon: what is
+/// this short cannot.
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(if text.len() > LONGEST_DURATION { "" } else { text })
 }
 
 fn rate<'de, D: Deserializer<'de>>(key: D) -> Result<u32, D::Error> {
@@ -248,6 +255,8 @@ enum Problem {
     Toml(String),
 }
 
+/// Bytes.
+const LONGEST_DURATION: usize = 20;
 /// Group and others.
 const OTHERS_MAY_WRITE: u32 = 0o022;
 /// Bytes of configuration that are read at most.
@@ -269,7 +278,10 @@ mod tests {
         assert_eq!(config.reconcile_every, Duration::from_mins(1));
         assert_eq!((config.widest_v4.0, config.widest_v6.0), (24, 48));
         assert_eq!((config.ipv6_prefix.0, config.max_blocks), (128, 2000));
-        assert_eq!((config.block_for, config.max_new_blocks_per_minute), (vec![Term::Permanent], 600));
+        assert_eq!(
+            (config.block_for, config.max_new_blocks_per_minute),
+            (vec![Term::Permanent], 600)
+        );
         let shipped = parse("block-for = [\"1d\", \"7d\", \"permanent\"]").unwrap().block_for;
         assert_eq!(shipped, [Term::Seconds(86_400), Term::Seconds(7 * 86_400), Term::Permanent]);
     }
@@ -290,6 +302,8 @@ mod tests {
             ("max-new-blocks-per-minute = 0", "must be at least 1"),
             ("block-for = \"soon\"", "write for example"),
             ("block-for = \"0s\"", "write for example"),
+            ("block-for = \"18446744073709551615s 1000ms\"", "write for example"),
+            ("reconcile-every = \"18446744073709551615s 1000ms\"", "write for example"),
             ("block-for = []", "must not be empty"),
             ("block-for = 7", "a list of them"),
         ] {

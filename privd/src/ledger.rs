@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hosttext::mark::Mark;
+use firewall::Mark;
 use protocol::{BlockInfo, Enforced, EventId, Target, Text, Until};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
@@ -21,6 +21,8 @@ pub struct Live {
     pub info: BlockInfo,
     /// The request that made it.
     pub event: EventId,
+    /// Whether this process began it: then its times are as wrong as the clock was.
+    pub of_this_run: bool,
 }
 
 impl Live {
@@ -88,7 +90,8 @@ impl Entry {
 /// The open file. redb locks it: a second daemon cannot open it.
 #[derive(Debug)]
 pub struct Ledger {
-    database: Database,
+    /// None after an error: redb wants to be opened again then.
+    database: Option<Database>,
     path: PathBuf,
 }
 
@@ -103,11 +106,9 @@ impl Ledger {
             return Err(LedgerError::NoDirectory(directory.to_owned()));
         }
         let failed = |source| LedgerError::of(path, source);
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-        let database = database.map_err(|error| failed(error.into()))?;
-        let ledger = Self { database, path: path.to_owned() };
-        let records = ledger.read().map_err(failed)?;
-        Ok((ledger, records))
+        let database = open(path).map_err(failed)?;
+        let records = read(&database).map_err(failed)?;
+        Ok((Self { database: Some(database), path: path.to_owned() }, records))
     }
 
     /// Puts a file that cannot be read out of the way, under a name that no other has.
@@ -124,76 +125,81 @@ impl Ledger {
     ///
     /// # Errors
     /// The disk; nothing has changed then.
-    pub fn commit(&self, entry: &Entry) -> Result<(), LedgerError> {
-        self.write(entry).map_err(|source| LedgerError::of(&self.path, source))
-    }
-
-    fn write(&self, entry: &Entry) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut blocks = transaction.open_table(BLOCKS)?;
-            for target in &entry.removed {
-                blocks.remove(&*target.to_string())?;
-            }
-            for live in &entry.added {
-                insert(&mut blocks, live)?;
-            }
-            let mut ended = transaction.open_table(ENDED)?;
-            for (target, record) in &entry.ended {
-                let key = target.to_string();
-                match record {
-                    Some(Ended { offences, last }) => ended.insert(&*key, (*offences, *last))?,
-                    None => ended.remove(&*key)?,
-                };
-            }
-            let mut immune = transaction.open_table(IMMUNE)?;
-            for (target, until) in &entry.immune {
-                let key = target.to_string();
-                match until {
-                    Some(until) => immune.insert(&*key, *until)?,
-                    None => immune.remove(&*key)?,
-                };
-            }
-            transaction.open_table(ADOPTED)?.insert((), ())?;
-        }
-        transaction.commit()?;
+    pub fn commit(&mut self, entry: &Entry) -> Result<(), LedgerError> {
+        let opened = self.database.take().map_or_else(|| open(&self.path), Ok);
+        let written = opened.and_then(|database| write(&database, entry).map(|()| database));
+        self.database = Some(written.map_err(|source| LedgerError::of(&self.path, source))?);
         Ok(())
-    }
-
-    fn read(&self) -> Result<Records, redb::Error> {
-        // Opening for writing makes the tables in a new file.
-        let transaction = self.database.begin_write()?;
-        transaction.open_table(BLOCKS)?;
-        transaction.open_table(ENDED)?;
-        transaction.open_table(IMMUNE)?;
-        transaction.open_table(ADOPTED)?;
-        transaction.commit()?;
-        let transaction = self.database.begin_read()?;
-        let mut records = Records {
-            adopted: !transaction.open_table(ADOPTED)?.is_empty()?,
-            ..Records::default()
-        };
-        for row in transaction.open_table(BLOCKS)?.iter()? {
-            let (key, value) = row?;
-            let Ok(target) = key.value().parse() else { continue };
-            records.blocks.insert(target, live(target, value.value()));
-        }
-        for row in transaction.open_table(ENDED)?.iter()? {
-            let (key, value) = row?;
-            let (Ok(target), (offences, last)) = (key.value().parse(), value.value()) else { continue };
-            records.ended.insert(target, Ended { offences, last });
-        }
-        for row in transaction.open_table(IMMUNE)?.iter()? {
-            let (key, until) = row?;
-            let Ok(target) = key.value().parse() else { continue };
-            records.immune.insert(target, until.value());
-        }
-        Ok(records)
     }
 }
 
+fn open(path: &Path) -> Result<Database, redb::Error> {
+    Ok(Database::builder().set_cache_size(CACHE_BYTES).create(path)?)
+}
+
+fn write(database: &Database, entry: &Entry) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut blocks = transaction.open_table(BLOCKS)?;
+        for target in &entry.removed {
+            blocks.remove(&*target.to_string())?;
+        }
+        for live in &entry.added {
+            insert(&mut blocks, live)?;
+        }
+        let mut ended = transaction.open_table(ENDED)?;
+        for (target, record) in &entry.ended {
+            let key = target.to_string();
+            match record {
+                Some(Ended { offences, last }) => ended.insert(&*key, (*offences, *last))?,
+                None => ended.remove(&*key)?,
+            };
+        }
+        let mut immune = transaction.open_table(IMMUNE)?;
+        for (target, until) in &entry.immune {
+            let key = target.to_string();
+            match until {
+                Some(until) => immune.insert(&*key, *until)?,
+                None => immune.remove(&*key)?,
+            };
+        }
+        transaction.open_table(ADOPTED)?.insert((), ())?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn read(database: &Database) -> Result<Records, redb::Error> {
+    // Opening for writing makes the tables in a new file.
+    let transaction = database.begin_write()?;
+    transaction.open_table(BLOCKS)?;
+    transaction.open_table(ENDED)?;
+    transaction.open_table(IMMUNE)?;
+    transaction.open_table(ADOPTED)?;
+    transaction.commit()?;
+    let transaction = database.begin_read()?;
+    let mut records =
+        Records { adopted: !transaction.open_table(ADOPTED)?.is_empty()?, ..Records::default() };
+    for row in transaction.open_table(BLOCKS)?.iter()? {
+        let (key, value) = row?;
+        let Ok(target) = key.value().parse() else { continue };
+        records.blocks.insert(target, live(target, value.value()));
+    }
+    for row in transaction.open_table(ENDED)?.iter()? {
+        let (key, value) = row?;
+        let (Ok(target), (offences, last)) = (key.value().parse(), value.value()) else { continue };
+        records.ended.insert(target, Ended { offences, last });
+    }
+    for row in transaction.open_table(IMMUNE)?.iter()? {
+        let (key, until) = row?;
+        let Ok(target) = key.value().parse() else { continue };
+        records.immune.insert(target, until.value());
+    }
+    Ok(records)
+}
+
 fn insert(table: &mut redb::Table<'_, &str, Value>, live: &Live) -> Result<(), redb::StorageError> {
-    let Live { info, event } = live;
+    let Live { info, event, .. } = live;
     let requester = info.requester.map(|address| address.to_string()).unwrap_or_default();
     let until = match info.until {
         Until::Permanent => None,
@@ -221,7 +227,7 @@ fn live(target: Target, value: <Value as redb::Value>::SelfType<'_>) -> Live {
         offences,
         in_force: false,
     };
-    Live { info, event: EventId(event) }
+    Live { info, event: EventId(event), of_this_run: false }
 }
 
 /// Why the ledger cannot be used.
@@ -284,4 +290,102 @@ const ADOPTED: TableDefinition<'_, (), ()> = TableDefinition::new("adopted");
 const CACHE_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn live(target: Target, reason: &str) -> Live {
+        let info = BlockInfo {
+            target,
+            since: 1_790_000_000,
+            until: Until::At(1_790_000_060),
+            reason: Text::truncated(reason),
+            rule_name: Text::truncated("SSH \"brute\" force\n"),
+            alert_id: Text::default(),
+            peer_uid: 999,
+            peer_pid: 42,
+            requester: Some("2001:db8::9".parse().unwrap()),
+            offences: 2,
+            in_force: false,
+        };
+        Live { info, event: EventId(7), of_this_run: false }
+    }
+
+    fn added(rows: Vec<Live>) -> Entry {
+        Entry { added: rows, ..Entry::default() }
+    }
+
+    #[test]
+    fn what_was_committed_is_there_after_reopening() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.redb");
+        let targets: Vec<Target> =
+            ["198.51.100.7", "198.51.100.0/24", "2001:db8::/48", "2001:db8::7"]
+                .map(|text| text.parse().unwrap())
+                .to_vec();
+        let ended = Ended { offences: 3, last: 5 };
+        {
+            let (mut ledger, records) = Ledger::open(&path).unwrap();
+            assert!(records.blocks.is_empty() && !records.adopted);
+            ledger
+                .commit(&added(targets.iter().map(|target| live(*target, "one")).collect()))
+                .unwrap();
+            let entry = Entry {
+                added: vec![live(targets[0], "two")],
+                removed: vec![targets[1]],
+                ended: vec![(targets[1], Some(ended)), (targets[2], Some(ended))],
+                immune: vec![(targets[1], Some(99)), (targets[2], Some(99))],
+            };
+            ledger.commit(&entry).unwrap();
+            let entry = Entry {
+                ended: vec![(targets[2], None)],
+                immune: vec![(targets[2], None)],
+                ..Entry::default()
+            };
+            ledger.commit(&entry).unwrap();
+        }
+        let (_, records) = Ledger::open(&path).unwrap();
+        assert_eq!(records.blocks.len(), 3);
+        assert_eq!(records.blocks[&targets[0]], live(targets[0], "two"));
+        assert_eq!(records.blocks[&targets[3]], live(targets[3], "one"));
+        assert_eq!(records.ended, HashMap::from([(targets[1], ended)]));
+        assert_eq!(records.immune, BTreeMap::from([(targets[1], 99)]));
+        assert!(records.adopted);
+    }
+
+    #[test]
+    fn a_second_daemon_and_a_missing_directory_are_told_in_a_sentence() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.redb");
+        let first = Ledger::open(&path).unwrap();
+        let error = Ledger::open(&path).unwrap_err();
+        assert!(error.to_string().contains("ledger.redb cannot be used"), "{error}");
+        assert!(matches!(error, LedgerError::Unusable { .. }));
+        drop(first);
+        let missing = directory.path().join("none/ledger.redb");
+        assert!(Ledger::open(&missing).unwrap_err().to_string().contains("install -d"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_ledger_or_of_another_format_is_damaged_and_can_be_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.redb");
+        let other = |path: &Path| {
+            let database = Database::create(path).unwrap();
+            let transaction = database.begin_write().unwrap();
+            transaction.open_table(TableDefinition::<&str, u8>::new("blocks")).unwrap();
+            transaction.commit().unwrap();
+        };
+        let garbage = |path: &Path| fs::write(path, "not a ledger").unwrap();
+        let cut = |path: &Path| {
+            drop(Ledger::open(path).unwrap());
+            fs::File::options().write(true).open(path).unwrap().set_len(5000).unwrap();
+        };
+        for (number, make) in [other as fn(&Path), garbage, cut].into_iter().enumerate() {
+            make(&path);
+            let error = Ledger::open(&path).unwrap_err();
+            assert!(matches!(error, LedgerError::Damaged { .. }), "{number}: {error:?}");
+            let aside = Ledger::set_aside(&path, u64::try_from(number).unwrap()).unwrap();
+            assert!(aside.exists() && !path.exists());
+        }
+    }
+}

@@ -1,9 +1,11 @@
 //! What may be blocked, and as what: pure decisions over values.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ipnet::{IpNet, Ipv6Net};
-use protocol::{Refusal, Target};
+use protocol::{Refusal, Target, Term};
 
 use crate::config::Config;
 use crate::peer::Role;
@@ -12,10 +14,12 @@ use crate::protected::Protected;
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker {
-    /// The peer's role: the operator is not bound by width.
+    /// The peer's role: the operator is not bound by width and immunity.
     pub role: Role,
     /// The address that webhookd was asked from.
     pub requester: Option<IpAddr>,
+    /// When it asks, in seconds since the Unix epoch.
+    pub wall: u64,
 }
 
 /// A refusal and what stands behind it.
@@ -27,6 +31,10 @@ pub struct Denial {
     pub detail: String,
 }
 
+/// What alerts may not put back: targets that an operator lifted, and until when (seconds since the
+/// Unix epoch).
+pub type Immune = BTreeMap<Target, u64>;
+
 /// Decides about one target; the answer is what to enforce.
 ///
 /// # Errors
@@ -35,14 +43,10 @@ pub fn decide(
     target: Target,
     asker: Asker,
     protected: &Protected,
+    immune: &Immune,
     config: &Config,
 ) -> Result<Target, Denial> {
-    if let Some((refusal, rule)) = protected.covers(target) {
-        return Err(Denial { refusal, detail: rule.to_owned() });
-    }
-    if asker.requester.is_some_and(|requester| target.overlaps(Target::host(requester).net())) {
-        return Err(Denial { refusal: Refusal::Requester, detail: String::new() });
-    }
+    spares(target, asker, protected, immune)?;
     let (widest, key) = match target.net() {
         IpNet::V4(_) => (config.widest_v4.0, "widest-v4"),
         IpNet::V6(_) => (config.widest_v6.0, "widest-v6"),
@@ -50,11 +54,46 @@ pub fn decide(
     if asker.role != Role::Operator && target.net().prefix_len() < widest {
         return Err(Denial { refusal: Refusal::TooWide, detail: format!("{key} = {widest}") });
     }
-    let wider = widened(target, config);
     // The network around the host may hold what the host alone does not.
-    let spared = protected.covers(wider).is_some()
-        || asker.requester.is_some_and(|requester| wider.overlaps(Target::host(requester).net()));
-    Ok(if spared { target } else { wider })
+    let wider = widened(target, config);
+    Ok(spares(wider, asker, protected, immune).map_or(target, |()| wider))
+}
+
+/// Whether a block would hit nobody that is to be spared.
+fn spares(
+    target: Target,
+    asker: Asker,
+    protected: &Protected,
+    immune: &Immune,
+) -> Result<(), Denial> {
+    if let Some((refusal, rule)) = protected.covers(target) {
+        return Err(Denial { refusal, detail: rule.to_owned() });
+    }
+    if asker.requester.is_some_and(|requester| target.overlaps(Target::host(requester).net())) {
+        return Err(Denial { refusal: Refusal::Requester, detail: String::new() });
+    }
+    let lifted = immune.iter().find(|(lifted, until)| {
+        asker.role == Role::Frontend && **until > asker.wall && target.overlaps(lifted.net())
+    });
+    lifted.map_or(Ok(()), |(lifted, until)| {
+        let end = UNIX_EPOCH.checked_add(Duration::from_secs(*until)).unwrap_or(UNIX_EPOCH);
+        let end = humantime::format_rfc3339_seconds(end);
+        let detail = format!("{lifted} was unblocked by hand: no alert blocks it before {end}");
+        Err(Denial { refusal: Refusal::NeverBlock, detail })
+    })
+}
+
+/// For how long a block is to hold: what the offences so far deserve. The frontend may shorten
+/// that, an operator chooses.
+pub fn term(wish: Option<Term>, role: Role, offences: u32, config: &Config) -> Term {
+    let index = usize::try_from(offences).unwrap_or(usize::MAX);
+    let terms = &config.block_for;
+    let deserved = terms.get(index).or(terms.last()).copied().unwrap_or(Term::Permanent);
+    match (wish, role) {
+        (None, _) => deserved,
+        (Some(wish), Role::Operator) => wish,
+        (Some(wish), Role::Frontend) => wish.min(deserved),
+    }
 }
 
 /// The network of `ipv6-prefix` around an IPv6 host; anything else as it is.

@@ -5,36 +5,29 @@ use std::fs;
 use std::iter::repeat;
 use std::net::IpAddr;
 
+use firewall::Allowed;
 use hosttext::settings;
 use ipnet::{IpNet, Ipv4Net};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use protocol::{Refusal, Target, canonical};
 
-/// A network and the rule it was read from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Network {
-    /// The network.
-    pub net: IpNet,
-    /// Where it stands, for messages.
-    pub rule: String,
-}
-
 /// Everything that is protected now, in the order in which reasons are given.
 #[derive(Clone, Debug, Default)]
-pub struct Protected(Vec<(Refusal, Network)>);
+pub struct Protected(Vec<(Refusal, Allowed)>);
 
 impl Protected {
     /// Collects what is protected on this host now.
     ///
     /// # Errors
     /// The host's own addresses cannot be listed; then nothing may be blocked.
-    pub fn gather(never_block: &[IpNet], allowed: Vec<Network>) -> Result<Self, nix::Error> {
+    pub fn gather(never_block: &[IpNet], allowed: Vec<Allowed>) -> Result<Self, nix::Error> {
         let host = own_addresses()?.into_iter().map(|network| (Refusal::OwnAddress, network));
         let gateways = settings::gateways(&text(ROUTE4), &text(ROUTE6)).into_iter();
         let gateways =
             gateways.map(|address| (Refusal::Gateway, self::host(address, "the routing table")));
-        let of = |path: &'static str| settings::resolvers(&text(path)).into_iter().zip(repeat(path));
+        let of =
+            |path: &'static str| settings::resolvers(&text(path)).into_iter().zip(repeat(path));
         let resolvers = RESOLVERS.into_iter().flat_map(of);
         let resolvers =
             resolvers.map(|(address, path)| (Refusal::Resolver, self::host(address, path)));
@@ -42,11 +35,11 @@ impl Protected {
     }
 
     fn of(
-        host: impl Iterator<Item = (Refusal, Network)>,
+        host: impl Iterator<Item = (Refusal, Allowed)>,
         never_block: &[IpNet],
-        allowed: Vec<Network>,
+        allowed: Vec<Allowed>,
     ) -> Self {
-        let listed = |net: &IpNet| Network { net: *net, rule: "never-block".to_owned() };
+        let listed = |net: &IpNet| Allowed { net: *net, rule: "never-block".to_owned() };
         let listed = never_block.iter().map(|net| (Refusal::NeverBlock, listed(net)));
         let allowed = allowed.into_iter().map(|network| (Refusal::UfwAllow, network));
         Self(reserved().chain(host).chain(listed).chain(allowed).collect())
@@ -54,7 +47,7 @@ impl Protected {
 
     /// What would be protected on a host without addresses.
     #[cfg(test)]
-    pub fn without_host(never_block: &[IpNet], allowed: Vec<Network>) -> Self {
+    pub fn without_host(never_block: &[IpNet], allowed: Vec<Allowed>) -> Self {
         Self::of(std::iter::empty(), never_block, allowed)
     }
 
@@ -74,15 +67,15 @@ impl Protected {
     }
 }
 
-fn reserved() -> impl Iterator<Item = (Refusal, Network)> {
+fn reserved() -> impl Iterator<Item = (Refusal, Allowed)> {
     RESERVED.iter().filter_map(|(net, rule)| {
         let net = net.parse().ok()?;
-        Some((Refusal::Reserved, Network { net, rule: (*rule).to_owned() }))
+        Some((Refusal::Reserved, Allowed { net, rule: (*rule).to_owned() }))
     })
 }
 
 /// Addresses of the interfaces, and the broadcast addresses of their IPv4 networks.
-fn own_addresses() -> Result<Vec<Network>, nix::Error> {
+fn own_addresses() -> Result<Vec<Allowed>, nix::Error> {
     let mut found = Vec::new();
     for interface in getifaddrs()? {
         let name = format!("interface {}", interface.interface_name);
@@ -118,8 +111,8 @@ fn embedded_v4(target: Target) -> Option<Target> {
     Target::network(Ipv4Net::new(octets.into(), prefix).ok()?.trunc().into()).ok()
 }
 
-fn host(address: IpAddr, rule: &str) -> Network {
-    Network { net: IpNet::from(canonical(address)), rule: rule.to_owned() }
+fn host(address: IpAddr, rule: &str) -> Allowed {
+    Allowed { net: IpNet::from(canonical(address)), rule: rule.to_owned() }
 }
 
 /// A file that is not there protects nothing.

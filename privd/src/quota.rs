@@ -48,7 +48,8 @@ impl Bucket {
         let passed = now.saturating_sub(self.at).as_millis();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);
         let rate = u64::from(self.per_minute);
-        self.level = self.level.saturating_add(passed.saturating_mul(rate)).min(rate.saturating_mul(TOKEN));
+        self.level =
+            self.level.saturating_add(passed.saturating_mul(rate)).min(rate.saturating_mul(TOKEN));
         // The rest of a millisecond counts the next time.
         self.at = self.at.saturating_add(Duration::from_millis(passed));
     }

@@ -346,7 +346,7 @@ fn make_files(at: &Path) {
     fs::write(at.join("secret"), &secret).unwrap();
     fs::write(at.join("token"), format!("# for tests\n{secret} # kibana\n")).unwrap();
     let script = format!(
-        "cd {at}; mkdir run state; touch ufw.lock; chmod 755 run; chmod 700 state
+        "cd {at}; mkdir run state; touch ufw.lock own.lock; chmod 755 run; chmod 700 state
          cp -a /etc/ufw ufw; cp /usr/share/ufw/ufw.conf ufw/; cp /usr/share/ufw/*.init ufw/
          cp /usr/share/ufw/iptables/*.rules ufw/; chmod 640 ufw/*.rules ufw/*.init
          sed 's/^IPV6=.*/IPV6=yes/' /etc/default/ufw > default-ufw
@@ -391,7 +391,7 @@ const ADMINISTRATOR: &str = "
 ";
 
 /// What the unit of webhook-privd gives: a read-only /etc with two writable files, and a /run with nothing
-/// but the socket and the lock. The binaries are at /mnt, where every user can reach them.
+/// but the socket and two locks: the host's, and one for its own ufw. The binaries are at /mnt, where every user can reach them.
 const CONFINED: &str = "
     mount --bind /etc /etc; mount -o remount,bind,ro /etc
     mount --bind ufw /etc/ufw; mount --bind default-ufw /etc/default/ufw
@@ -401,7 +401,8 @@ const CONFINED: &str = "
     mount --bind passwd /etc/passwd; mount --bind group /etc/group
     mount -t tmpfs -o mode=755 tmpfs /run
     mkdir /run/webhook-privd; mount --bind run /run/webhook-privd
-    touch /run/ufw.lock; mount --bind ufw.lock /run/ufw.lock
+    mkdir /run/webhook-privd-lock; touch /run/webhook-privd-lock/host /run/ufw.lock
+    mount --bind ufw.lock /run/webhook-privd-lock/host; mount --bind own.lock /run/ufw.lock
     mount -o remount,bind,ro /run
     mount --bind $BIN /mnt
 ";

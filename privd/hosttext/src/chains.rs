@@ -309,8 +309,12 @@ mod tests {
 
     #[test]
     fn what_a_killed_ufw_left_is_found_and_nothing_else() {
-        let listing = format!("-N ufw-caps-testx1_y\n-N ufw6-caps-testabc\n{UFW}-N my-ufw-caps-test\n");
-        assert_eq!(Path::strays(&listing).collect::<Vec<_>>(), ["ufw-caps-testx1_y", "ufw6-caps-testabc"]);
+        let listing =
+            format!("-N ufw-caps-testx1_y\n-N ufw6-caps-testabc\n{UFW}-N my-ufw-caps-test\n");
+        assert_eq!(
+            Path::strays(&listing).collect::<Vec<_>>(),
+            ["ufw-caps-testx1_y", "ufw6-caps-testabc"]
+        );
         assert_eq!(Path::strays(UFW).count(), 0);
     }
 

@@ -8,8 +8,8 @@ use hosttext::rules_file::FileStanding;
 use hosttext::tuple::{self, Tuple};
 use protocol::Target;
 
-use crate::engine::Change;
-use crate::engine::view::View;
+use crate::Change;
+use crate::ufw::view::View;
 
 /// Texts to be staged, then runs of ufw that load them: one, or up to three to lift the very last.
 #[derive(Debug)]

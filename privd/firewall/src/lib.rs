@@ -1,17 +1,18 @@
-//! The firewall behind one trait whose verb is a batch.
+//! Holds blocks in the host's firewall, behind one trait whose verb is a batch.
+//!
+//! This is the part of webhook-privd that changes the host. It knows nothing of peers, policy or
+//! the ledger: changes go in, what became of each comes out, as it was read back. [`program`] is
+//! the only file on the root side that starts programs.
 
 pub mod conntrack;
-pub mod files;
-pub mod lock;
-pub mod plan;
+pub mod program;
 pub mod ufw;
-pub mod view;
 
-use hosttext::mark::Mark;
+pub use hosttext::mark::Mark;
+use ipnet::IpNet;
 use protocol::{Target, Text};
 
-use crate::engine::view::Stamp;
-use crate::protected::Network;
+use crate::ufw::view::Stamp;
 
 /// A packet filter that can hold blocks.
 pub trait Firewall: Send {
@@ -29,7 +30,7 @@ pub trait Firewall: Send {
     ///
     /// # Errors
     /// The rules cannot be read; then nothing may be blocked.
-    fn allowed_sources(&mut self) -> Result<Vec<Network>, Text>;
+    fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text>;
 
     /// Makes all changes and reads each one back; one effect a change, in order.
     fn apply(&mut self, changes: &[Change]) -> Vec<Effect>;
@@ -43,6 +44,15 @@ pub trait Firewall: Send {
     /// Whether the firewall's files are no longer those that this process may write: then only a
     /// fresh start helps.
     fn replaced(&self) -> bool;
+}
+
+/// A network that the administrator's rules let in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Allowed {
+    /// The network.
+    pub net: IpNet,
+    /// The rule, for messages.
+    pub rule: String,
 }
 
 /// A rule that carries our mark.

@@ -9,9 +9,9 @@ use hosttext::rules_file::{FileStanding, RulesFile};
 use hosttext::settings;
 use protocol::{Target, Text, Untrusted};
 
-use crate::engine::files::{self, RULES, Unreadable};
-use crate::engine::{Effect, files::complaint};
+use crate::Effect;
 use crate::program::Program;
+use crate::ufw::files::{self, RULES, Unreadable, complaint};
 
 /// What was read.
 #[derive(Debug)]
@@ -57,7 +57,8 @@ impl View {
                 }
                 Unreadable::Failed(error) => Blind::Failed(complaint(files::path(which), &error)),
             })?;
-            let paths = if kernel { Some(view.paths(which == 1).map_err(Blind::Failed)?) } else { None };
+            let paths =
+                if kernel { Some(view.paths(which == 1).map_err(Blind::Failed)?) } else { None };
             view.families.push(Family { rules, paths });
         }
         Ok(view)
@@ -132,14 +133,18 @@ impl View {
         for (direction, family) in Direction::BOTH.into_iter().zip([self.of(target); 2]) {
             let Some(family) = family else { continue };
             let problem = match family.rules.standing(target, direction) {
-                FileStanding::First(tuple) | FileStanding::Late(tuple) if tuple.mark().is_none() => {
+                FileStanding::First(tuple) | FileStanding::Late(tuple)
+                    if tuple.mark().is_none() =>
+                {
                     let rule = Untrusted(tuple.text());
                     let words = format!("the administrator's rule `{rule}` still blocks it");
                     remains = Text::truncated(&words);
                     continue;
                 }
                 FileStanding::First(_) | FileStanding::Late(_) => "in ufw's rules file",
-                _ if family.kernel(target, direction) == Some(KernelStanding::Dropped) => "in the kernel",
+                _ if family.kernel(target, direction) == Some(KernelStanding::Dropped) => {
+                    "in the kernel"
+                }
                 _ => continue,
             };
             let words = Text::truncated(&format!("our rule is still {problem}"));

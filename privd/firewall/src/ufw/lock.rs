@@ -5,8 +5,9 @@
 //! unless nobody else may write from before our ufw reads until it has written: privd holds the
 //! host's lock, and its ufw locks another file, bound over the path.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
@@ -53,6 +54,15 @@ impl HostLock {
     }
 }
 
+/// Whether the host's lock is there, and another file than the one that our ufw locks.
+pub fn is_apart() -> bool {
+    let identity = |path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    match (identity(HOST_LOCK), identity(OWN_LOCK)) {
+        (Ok(host), Ok(own)) => host != own,
+        _ => false,
+    }
+}
+
 /// A thread waits, because fcntl has no deadline. If nobody wants the lock any more when it comes,
 /// it is let go.
 fn attempt() -> Result<Receiver<io::Result<Held>>, Text> {
@@ -83,6 +93,8 @@ fn unusable(error: &io::Error) -> Text {
 
 const BUSY: &str = "another ufw holds /run/ufw.lock for long: see `fuser -v /run/ufw.lock`";
 /// Where the unit binds the host's `/run/ufw.lock`; what privd sees under that name is its own.
-pub const HOST_LOCK: &str = "/run/webhook-privd-lock/host";
+const HOST_LOCK: &str = "/run/webhook-privd-lock/host";
+/// What ufw locks.
+const OWN_LOCK: &str = "/run/ufw.lock";
 /// A ufw run takes 0.2 s, and several may stand in the queue.
 const PATIENCE: Duration = Duration::from_secs(30);

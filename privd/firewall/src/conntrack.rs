@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use hosttext::connections;
 use protocol::{Target, Text};
 
-use crate::engine::{Change, Effect};
 use crate::program::Program;
+use crate::{Change, Effect};
 
 /// Forgets every connection from and to the targets whose block holds, those included whose rules
 /// stood already: whoever made them may not have cut. What stopped it goes into the effect's words;
@@ -21,7 +21,9 @@ pub fn cut(changes: &[Change], effects: &mut [Effect]) {
     // Two programs a target are quicker than a listing only for a few.
     let open = if all > FEW { [open("ipv4"), open("ipv6")] } else { [None, None] };
     for (change, effect) in changes.iter().zip(effects) {
-        let (Change::Block(target, _), Effect::Done(words) | Effect::Already(words)) = (change, effect) else {
+        let (Change::Block(target, _), Effect::Done(words) | Effect::Already(words)) =
+            (change, effect)
+        else {
             continue;
         };
         let known = open.get(usize::from(target.is_ipv6())).and_then(Option::as_ref);

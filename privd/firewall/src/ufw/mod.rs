@@ -5,18 +5,22 @@
 //! every batch is a loop: look, do what is missing, look again. Only what the last look finds in
 //! the rules file and reached in the kernel is called a block.
 
+pub mod files;
+pub mod lock;
+pub mod plan;
+pub mod view;
+
 use std::path::Path;
 
 use protocol::{Text, Untrusted};
 use slog::{Logger, error, info, warn};
 
-use crate::engine::files::{self, RulesFiles, complaint};
-use crate::engine::lock::{Held, HostLock};
-use crate::engine::plan::Plan;
-use crate::engine::view::{Blind, Stamp, View, enabled};
-use crate::engine::{Change, Effect, Firewall, Found, conntrack};
 use crate::program::Program;
-use crate::protected::Network;
+use crate::ufw::files::{RulesFiles, complaint};
+use crate::ufw::lock::{Held, HostLock};
+use crate::ufw::plan::Plan;
+use crate::ufw::view::{Blind, Stamp, View, enabled};
+use crate::{Allowed, Change, Effect, Firewall, Found, conntrack};
 
 /// ufw on this host.
 #[derive(Debug)]
@@ -74,7 +78,8 @@ impl Ufw {
 
     /// Stages a plan in the files and has ufw load it; puts the files back if it does not.
     fn commit(&self, view: &View, plan: &Plan) -> Result<(), Text> {
-        let done = self.stage(plan).and_then(|()| plan.runs.iter().try_for_each(|run| self.run(run)));
+        let done =
+            self.stage(plan).and_then(|()| plan.runs.iter().try_for_each(|run| self.run(run)));
         if done.is_err() {
             for (which, family) in view.families.iter().enumerate() {
                 // Also where we staged nothing: ufw may have broken off in its own writing.
@@ -126,7 +131,9 @@ impl Ufw {
                 Err(Blind::Failed(problem)) => return Err(Trouble::Off(problem)),
                 Err(Blind::Damaged(which, problem)) if held.is_some() || taken.is_some() => {
                     self.files.restore(which).map_err(|error| {
-                        Trouble::Off(Text::truncated(&format!("{problem}, and not restored: {error}")))
+                        Trouble::Off(Text::truncated(&format!(
+                            "{problem}, and not restored: {error}"
+                        )))
                     })?;
                     error!(self.log, "a rules file was damaged: restored from the verified copy";
                         "file" => files::path(which), "why" => %problem);
@@ -149,9 +156,9 @@ impl Ufw {
     /// chain for a moment.
     fn sweep(&self, view: &View) {
         for (program, chain) in &view.strays {
-            let gone = ["-F", "-X"].iter().all(|verb| {
-                program.run(&[verb, chain]).is_ok_and(|output| output.success)
-            });
+            let gone = ["-F", "-X"]
+                .iter()
+                .all(|verb| program.run(&[verb, chain]).is_ok_and(|output| output.success));
             info!(self.log, "stray chain of a killed ufw"; "chain" => chain, "removed" => gone);
         }
     }
@@ -166,7 +173,9 @@ impl Firewall for Ufw {
             return Err(Text::truncated(REPLACED));
         }
         let mut view = self.read(true, None).map_err(Trouble::words)?;
-        if !view.strays.is_empty() && let Ok(held) = self.lock.take() {
+        if !view.strays.is_empty()
+            && let Ok(held) = self.lock.take()
+        {
             view = self.read(true, Some(&held)).map_err(Trouble::words)?;
             self.sweep(&view);
         }
@@ -188,10 +197,10 @@ impl Firewall for Ufw {
         ours.map(|(target, mark, _)| Found { target, mark }).collect()
     }
 
-    fn allowed_sources(&mut self) -> Result<Vec<Network>, Text> {
+    fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
         let view = self.read(false, None).map_err(Trouble::words)?;
         let rules = view.families.iter().flat_map(|family| family.rules.allowed_sources());
-        Ok(rules.map(|(net, tuple)| Network { net, rule: tuple.text().to_owned() }).collect())
+        Ok(rules.map(|(net, tuple)| Allowed { net, rule: tuple.text().to_owned() }).collect())
     }
 
     fn apply(&mut self, changes: &[Change]) -> Vec<Effect> {
