@@ -128,6 +128,11 @@ impl Batch {
         open.zip(effects).for_each(|(item, effect)| item.effect = Some(effect));
     }
 
+    /// Whether something is still to be done as soon as it can be.
+    pub fn is_pending(&self) -> bool {
+        self.items.iter().any(|item| matches!(item.effect, Some(Effect::Pending(_))))
+    }
+
     /// What the ledger has to learn: what is gone, and what ended by itself. A new block that could
     /// not even be tried is taken back; one that was tried stays, to be finished.
     pub fn settle(

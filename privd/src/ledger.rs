@@ -6,8 +6,8 @@
 //! it is opened.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use firewall::Mark;
@@ -105,9 +105,18 @@ impl Ledger {
         if !directory.is_dir() {
             return Err(LedgerError::NoDirectory(directory.to_owned()));
         }
+        // redb panics over some damaged files (measured), and a panic ends the daemon: so each
+        // attempt leaves a byte until it has come to an end.
+        let attempts = path.with_extension("attempts");
+        if fs::metadata(&attempts).is_ok_and(|attempts| attempts.len() >= ATTEMPTS) {
+            return Err(LedgerError::of(path, redb::Error::Corrupted(CRASHES.to_owned())));
+        }
+        let mut count = File::options().create(true).append(true).open(&attempts)?;
+        count.write_all(b".")?;
         let failed = |source| LedgerError::of(path, source);
         let database = open(path).map_err(failed)?;
         let records = read(&database).map_err(failed)?;
+        fs::remove_file(&attempts)?;
         Ok((Self { database: Some(database), path: path.to_owned() }, records))
     }
 
@@ -118,6 +127,7 @@ impl Ledger {
     pub fn set_aside(path: &Path, wall: u64) -> io::Result<PathBuf> {
         let aside = path.with_extension(format!("damaged-{wall}"));
         fs::rename(path, &aside)?;
+        fs::remove_file(path.with_extension("attempts"))?;
         Ok(aside)
     }
 
@@ -236,6 +246,9 @@ pub enum LedgerError {
     /// The directory is missing.
     #[error("{dir} does not exist; make it with `install -d -m 0700 {dir}`", dir = .0.display())]
     NoDirectory(PathBuf),
+    /// The directory cannot be written.
+    #[error("the ledger's directory cannot be written: {0}")]
+    Directory(#[from] io::Error),
     /// The file is there and cannot be had: in use, no permission, disk full.
     #[error("the ledger {} cannot be used: {source}", path.display())]
     Unusable {
@@ -286,6 +299,9 @@ const ENDED: TableDefinition<'_, &str, (u32, u64)> = TableDefinition::new("ended
 const IMMUNE: TableDefinition<'_, &str, u64> = TableDefinition::new("immune");
 /// Has a row once anything was written.
 const ADOPTED: TableDefinition<'_, (), ()> = TableDefinition::new("adopted");
+/// Attempts to read a file, each of which ended the daemon: then it is damaged.
+const ATTEMPTS: u64 = 3;
+const CRASHES: &str = "reading it ended webhook-privd several times";
 /// redb's default of 1 GiB is for databases.
 const CACHE_BYTES: usize = 1 << 20;
 
@@ -376,11 +392,11 @@ mod tests {
             transaction.commit().unwrap();
         };
         let garbage = |path: &Path| fs::write(path, "not a ledger").unwrap();
-        let cut = |path: &Path| {
+        let crashing = |path: &Path| {
             drop(Ledger::open(path).unwrap());
-            fs::File::options().write(true).open(path).unwrap().set_len(5000).unwrap();
+            fs::write(path.with_extension("attempts"), "...").unwrap();
         };
-        for (number, make) in [other as fn(&Path), garbage, cut].into_iter().enumerate() {
+        for (number, make) in [other as fn(&Path), garbage, crashing].into_iter().enumerate() {
             make(&path);
             let error = Ledger::open(&path).unwrap_err();
             assert!(matches!(error, LedgerError::Damaged { .. }), "{number}: {error:?}");

@@ -70,9 +70,9 @@ mod tests {
     fn a_minutes_worth_is_there_and_then_one_every_so_often() {
         let mut bucket = Bucket::new(3, at(0));
         for _ in 0..3 {
-            bucket.take(at(1)).unwrap();
+            bucket.take(at(0)).unwrap();
         }
-        assert_eq!(bucket.take(at(1)), Err(20));
+        assert_eq!(bucket.take(at(0)), Err(20));
         assert_eq!(bucket.take(at(19_999)), Err(1));
         assert_eq!(bucket.take(at(20_000)), Ok(()));
         assert_eq!(bucket.take(at(20_000)), Err(20));

@@ -136,15 +136,20 @@ impl World {
         self.start_webhookd();
     }
 
-    /// Starts webhook-privd as plain root in its view and waits for its socket.
+    /// Starts webhook-privd as plain root in its view and waits until it has looked at its blocks.
     pub fn start_privd(&mut self) {
+        self.start_privd_unready();
+        until("webhook-privd looks at its blocks", 20, || {
+            self.ctl_json("status")["verified_at"].is_string()
+        });
+    }
+
+    /// The same for a firewall that cannot be looked at.
+    pub fn start_privd_unready(&mut self) {
         let config = self.path("privd.toml");
         let child = self.spawn("privd.log", &["/mnt/webhook-privd", "--config", &config]);
         self.privd = Some(child);
         self.wait_for("webhook-privd is ready", "privd.log");
-        until("webhook-privd looks at its blocks", 20, || {
-            self.ctl_json("status")["verified_at"].is_string()
-        });
     }
 
     /// Starts webhookd as its own user, without any capability, and waits for it.
