@@ -118,8 +118,8 @@ impl Ufw {
     /// under ufw's lock, when nobody can be in the middle of writing it, and restored.
     fn read(&mut self, kernel: bool, held: Option<&Held>) -> Result<View, Trouble> {
         let mut taken = None;
-        // Each file may be damaged, and is looked at once without the lock.
-        for _ in 0..=files::RULES.len() {
+        // Each file may be damaged, more than once if somebody is at it just now.
+        for _ in 0..READS {
             // The stamp comes first: a write in between makes it old, never the view.
             let stamp = Stamp::now();
             match View::read(kernel) {
@@ -263,5 +263,7 @@ impl Trouble {
 const REPLACED: &str = "ufw's rules files were replaced by others (ufw reset, sed -i): \
     webhook-privd must be started afresh to see them";
 const NOT_UFWS: &str = "ufw never wrote this file; run any `ufw allow ...` once";
+/// Attempts to read whole files.
+const READS: usize = 8;
 /// Look-and-do rounds before giving up on a batch.
 const ROUNDS: usize = 3;

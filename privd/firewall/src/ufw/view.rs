@@ -52,9 +52,10 @@ impl View {
         let mut view = Self { families: Vec::new(), kernel_read: kernel, strays: Vec::new() };
         for which in 0..=usize::from(ipv6) {
             let rules = files::read(which).map_err(|problem| match problem {
-                Unreadable::Damaged(damage) => {
-                    Blind::Damaged(which, complaint(files::path(which), &damage))
-                }
+                Unreadable::Damaged(damage) => Blind::Damaged(
+                    which,
+                    Text::truncated(&format!("{} {damage}", files::path(which))),
+                ),
                 Unreadable::Failed(error) => Blind::Failed(complaint(files::path(which), &error)),
             })?;
             let paths =
