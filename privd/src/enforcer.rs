@@ -37,6 +37,12 @@ pub enum Order {
     Stop,
 }
 
+impl Order {
+    const fn is_block(&self) -> bool {
+        matches!(self, Self::Block(..))
+    }
+}
+
 /// Sends the reply to the peer that asked; never blocks.
 pub type Answer = Box<dyn FnOnce(Reply) + Send>;
 
@@ -60,6 +66,8 @@ pub struct Enforcer {
     pub(crate) ended: HashMap<Target, Ended>,
     pub(crate) adopted: bool,
     quota: Bucket,
+    /// Requests for blocks in the last batch.
+    asked_last: usize,
     /// Runs that put back what others took away.
     pub(crate) repairs: Bucket,
     /// Times since boot.
@@ -106,6 +114,7 @@ impl Enforcer {
             ended: records.ended,
             adopted: records.adopted,
             quota,
+            asked_last: 0,
             repairs: Bucket::new(REPAIRS_PER_MINUTE, now.steady),
             next_look: now.steady,
             next_upkeep: now.steady,
@@ -131,8 +140,10 @@ impl Enforcer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return End::Stopped,
             };
-            let queue = first.into_iter().chain(orders.try_iter().take(BATCH));
-            let stop = self.turn(queue);
+            let mut queue: Vec<Order> =
+                first.into_iter().chain(orders.try_iter().take(BATCH)).collect();
+            self.wait_for_more(&mut queue, orders);
+            let stop = self.turn(queue.into_iter());
             if self.engine.replaced() {
                 return End::Replaced;
             }
@@ -140,6 +151,19 @@ impl Enforcer {
                 return End::Stopped;
             }
         }
+    }
+
+    /// Clients that were answered together ask again within moments of each other: without this
+    /// they would fall into two groups, of which each waits for the other's run.
+    fn wait_for_more(&mut self, queue: &mut Vec<Order>, orders: &Receiver<Order>) {
+        let blocks = |queue: &[Order]| queue.iter().filter(|order| order.is_block()).count();
+        let end = (self.clock)().steady.saturating_add(TOGETHER);
+        while (1..self.asked_last).contains(&blocks(queue)) {
+            let left = end.saturating_sub((self.clock)().steady);
+            let Ok(order) = orders.recv_timeout(left) else { break };
+            queue.push(order);
+        }
+        self.asked_last = blocks(queue);
     }
 
     /// Does what was ordered and what is due; whether it is to be the last time.
@@ -396,6 +420,8 @@ const UNWRITTEN: &str =
     "the ledger cannot be written: is the disk full? See the log of webhook-privd";
 /// Orders taken into one batch at most.
 const BATCH: usize = 1024;
+/// A tenth of a ufw run, for which a batch waits to be as large as the one before.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// Blocks end within two of these.
 const TICK: Duration = Duration::from_secs(1);
 /// Somebody who keeps taking our rules away is met at this rate, not in a race.
