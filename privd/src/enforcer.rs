@@ -68,6 +68,8 @@ pub struct Enforcer {
     quota: Bucket,
     /// Requests for blocks in the last batch.
     asked_last: usize,
+    /// When ufw last had time to take over.
+    settled: Duration,
     /// Runs that put back what others took away.
     pub(crate) repairs: Bucket,
     /// Times since boot.
@@ -115,6 +117,7 @@ impl Enforcer {
             adopted: records.adopted,
             quota,
             asked_last: 0,
+            settled: now.steady,
             repairs: Bucket::new(REPAIRS_PER_MINUTE, now.steady),
             next_look: now.steady,
             next_upkeep: now.steady,
@@ -134,22 +137,39 @@ impl Enforcer {
     /// Works until told to stop, or until only a fresh start helps.
     pub fn run(mut self, orders: &Receiver<Order>) -> End {
         loop {
-            let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK);
+            let tick = if self.engine.is_unsettled() { QUIET } else { TICK };
+            let wait = self.next_look.saturating_sub((self.clock)().steady).min(tick);
             let first = match orders.recv_timeout(wait) {
                 Ok(order) => Some(order),
-                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.settle();
+                    None
+                }
                 Err(RecvTimeoutError::Disconnected) => return End::Stopped,
             };
             let mut queue: Vec<Order> =
                 first.into_iter().chain(orders.try_iter().take(BATCH)).collect();
             self.wait_for_more(&mut queue, orders);
             let stop = self.turn(queue.into_iter());
+            if (self.clock)().steady >= self.settled.saturating_add(UNSETTLED) {
+                self.settle();
+            }
             if self.engine.replaced() {
                 return End::Replaced;
             }
             if stop {
                 return End::Stopped;
             }
+        }
+    }
+
+    /// Now that nobody waits, or for too long already: ufw takes over what was put in force without it.
+    fn settle(&mut self) {
+        self.settled = (self.clock)().steady;
+        if self.engine.is_unsettled() {
+            self.engine.settle();
+            self.judge((self.clock)());
+            self.publish();
         }
     }
 
@@ -422,6 +442,10 @@ const UNWRITTEN: &str =
 const BATCH: usize = 1024;
 /// A tenth of a ufw run, for which a batch waits to be as large as the one before.
 const TOGETHER: Duration = Duration::from_millis(20);
+/// Without a request for so long, nobody is kept waiting by a run of ufw.
+const QUIET: Duration = Duration::from_millis(250);
+/// For so long ufw's run may be put off by requests.
+const UNSETTLED: Duration = Duration::from_secs(5);
 /// Blocks end within two of these.
 const TICK: Duration = Duration::from_secs(1);
 /// Somebody who keeps taking our rules away is met at this rate, not in a race.

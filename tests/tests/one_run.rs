@@ -6,7 +6,7 @@ use serde_json::json;
 use tests::world::{ATTACKER, ATTACKER6, SERVER, SERVER6};
 use tests::{World, until};
 
-/// Each run of our ufw writes its private lock file anew.
+/// Puts a program in ufw's place that counts and starts ufw.
 fn counting_runs(world: &World) -> impl Fn() -> usize {
     let counter = world.path("runs");
     std::fs::write(&counter, "").unwrap();
@@ -58,6 +58,41 @@ fn a_thousand_addresses_of_both_families_are_one_run_and_all_are_dropped() {
 }
 
 #[test]
+fn a_few_new_blocks_do_not_wait_for_ufw_which_takes_them_over_soon_after() {
+    let world = World::with("", "ufw allow 22/tcp");
+    let runs = counting_runs(&world);
+    assert_eq!(world.post(&json!({ "ips": [ATTACKER, ATTACKER6] })).status, 200);
+    assert!(!world.attacker_connects(SERVER) && !world.attacker_connects(SERVER6));
+    until("ufw has taken them over", 10, || runs() == 1);
+    assert_eq!((shown(&world, ATTACKER), shown(&world, ATTACKER6)), (2, 2));
+    let status = || world.ctl_json("status");
+    until("nothing is missing", 10, || status()["not_in_force"] == 0 && status()["drift"] == 0);
+    assert_eq!(world.block(ATTACKER).outcomes(), ["already-blocked"]);
+    assert_eq!(runs(), 1);
+}
+
+#[test]
+fn where_iptables_fails_a_run_of_ufw_does_it() {
+    let world = World::with("", "ufw allow 22/tcp");
+    // One program under several names, which it is told as its first argument here.
+    world.write(
+        "no-insert",
+        &format!(
+            "#!/bin/sh\n[ \"$3\" != -I ] || exit 4\nexec {} \"${{0##*/}}\" \"$@\"\n",
+            world.path("multi")
+        ),
+    );
+    world.confined.sh(&format!(
+        "cp $(readlink -f /usr/sbin/iptables) {}; chmod 755 {it}; mount --bind {it} $(readlink -f /usr/sbin/iptables)",
+        world.path("multi"),
+        it = world.path("no-insert")
+    ));
+    world.block(ATTACKER);
+    assert!(!world.attacker_connects(SERVER));
+    assert!(world.read("privd.log").contains("a program failed"), "{}", world.logs());
+}
+
+#[test]
 fn what_we_stage_is_what_ufw_writes() {
     let world =
         World::with("block-for = \"1h\"", "ufw allow 22/tcp; ufw deny log from 192.0.2.200");
@@ -82,7 +117,7 @@ fn a_lift_takes_its_own_rules_and_leaves_every_other_in_force() {
     let all = json!({ "ips": [ATTACKER, others[0], others[1], others[2], ATTACKER6] });
     assert_eq!(world.post(&all).status, 200);
     let (text, code) = world.ctl(&["unblock", ATTACKER, ATTACKER6]);
-    assert_eq!((code, runs()), (0, 2), "{text}");
+    assert!(code == 0 && runs() <= 2, "{} runs: {text}", runs());
     assert!(world.attacker_connects(SERVER) && world.attacker_connects(SERVER6));
     let status = world.ctl_json("status");
     assert_eq!((&status["live_blocks"], &status["not_in_force"]), (&json!(3), &json!(0)));
