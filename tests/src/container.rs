@@ -70,7 +70,8 @@ impl Container {
         let network = Place::of(&leader.to_string());
         network.sh("ip addr add 203.0.113.1/24 dev host0; ip addr add 10.9.0.1/24 dev host0
                     ip link set host0 up");
-        neighbour.sh("ip addr add 203.0.113.7/24 dev ve-machine; ip addr add 10.9.0.2/24 dev ve-machine
+        neighbour
+            .sh("ip addr add 203.0.113.7/24 dev ve-machine; ip addr add 10.9.0.2/24 dev ve-machine
                       ip link set ve-machine up");
         let client = Client::trusting(&directory.path().join("cert.pem"));
         let machine = Self { neighbour, network, token, client, nspawn, leader, directory };
@@ -86,7 +87,7 @@ impl Container {
     pub fn run(&self, script: &str) -> Output {
         let leader = self.leader.to_string();
         Command::new("nsenter")
-            .args(["--all", "--target", &leader, "--wd=/", "env", "-i", PATH, "LC_ALL=C"])
+            .args(["--all", "--target", &leader, "env", "-i", PATH, "LC_ALL=C"])
             .args(["sh", "-ec", script])
             .stdin(Stdio::null())
             .output()
@@ -111,13 +112,16 @@ impl Container {
         self.sh(&format!("systemctl show --value -p {name} {unit}")).trim_end().to_owned()
     }
 
-    /// Runs shell as the main process of a unit would: in its view, with what it may do.
+    /// Runs shell in the view of a unit's main process (mounts, network), as the user and
+    /// with the capabilities that it runs with.
     #[must_use]
-    pub fn run_in(&self, unit: &str, script: &str) -> Output {
-        let pid = self.property(unit, "MainPID");
+    pub fn run_beside(&self, unit: &str, script: &str) -> Output {
+        let user = self.property(unit, "User");
+        let (pid, keep) =
+            (self.property(unit, "MainPID"), if user == "root" { ",+net_admin" } else { "" });
         self.run(&format!(
-            "exec nsenter --all --target {pid} setpriv --bounding-set -all,+net_admin \
-             --inh-caps -all --no-new-privs sh -c {}",
+            "exec nsenter --mount --net --ipc --uts --target {pid} setpriv --reuid {user} --regid {user} --clear-groups \
+             --inh-caps -all --bounding-set -all{keep} --no-new-privs sh -c {}",
             shell_word(script)
         ))
     }
@@ -264,7 +268,7 @@ fn shell_word(text: &str) -> String {
 }
 
 /// What the machine has, beside the smallest Debian.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,ufw,iptables,nftables,conntrack,iproute2";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,ufw,iptables,nftables,conntrack,iproute2,procps";
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
