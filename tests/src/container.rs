@@ -163,6 +163,20 @@ impl Container {
         String::from_utf8_lossy(&journal.stdout).into_owned()
     }
 
+    /// What is on the host of the test while the machine runs, beside what lies in namespaces: its
+    /// directory, its control group, its first process.
+    #[must_use]
+    pub fn traces(&self) -> [PathBuf; 3] {
+        // There on hosts that have both hierarchies.
+        let unified = PathBuf::from("/sys/fs/cgroup/unified");
+        let groups = if unified.exists() { unified } else { "/sys/fs/cgroup".into() };
+        [
+            self.directory.path().to_owned(),
+            groups.join(name_of(&self.directory)),
+            format!("/proc/{}", self.leader).into(),
+        ]
+    }
+
     /// Ends every process of the machine, and takes its control groups away.
     fn end(&mut self) {
         let group = format!("/sys/fs/cgroup/{}", name_of(&self.directory));
@@ -212,11 +226,12 @@ fn descendants(pid: u32) -> Vec<u32> {
 }
 
 /// A Debian or Ubuntu root of the same release as this machine, whose C library our binaries were
-/// built for. Made once, whole or not at all.
+/// built for, or of a newer one that `WEBHOOKD_TEST_SUITE` names. Made once, whole or not at all.
 fn base_root() -> PathBuf {
     let release = fs::read_to_string("/etc/os-release").unwrap();
     let value = |key| release.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-    let suite = value("VERSION_CODENAME=");
+    let chosen = std::env::var("WEBHOOKD_TEST_SUITE");
+    let suite = chosen.as_deref().unwrap_or_else(|_| value("VERSION_CODENAME="));
     let cache = binaries().parent().unwrap().join("container");
     fs::create_dir_all(&cache).unwrap();
     // Held until the end of this function, also against other test programs.
@@ -312,9 +327,11 @@ const FIREWALL: &str = "
 ";
 
 /// In a control group of its own, so that machines run side by side, and in a process namespace,
-/// by which no process of the machine outlives systemd-nspawn.
+/// by which no process of the machine outlives systemd-nspawn. IPAddressDeny= needs bpf(2): without
+/// it systemd leaves it out in silence.
 const START: &str = "
     cd $directory; mkdir $group; echo 0 >$group/cgroup.procs
     exec unshare --pid --fork --kill-child --mount-proc systemd-nspawn --quiet --directory root \
-        --machine machine --network-veth --register=no --keep-unit --console=read-only --boot
+        --machine machine --network-veth --register=no --keep-unit --console=read-only \
+        --capability CAP_BPF --system-call-filter bpf --boot
 ";

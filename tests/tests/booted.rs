@@ -54,8 +54,10 @@ fn each_daemon_has_the_capabilities_promised_and_no_other() {
 }
 
 #[test]
-fn systemd_analyze_finds_no_more_exposure_than_promised() {
+fn systemd_analyze_finds_no_mistake_and_no_more_exposure_than_promised() {
     let machine = Container::boot();
+    let verify = "systemd-analyze verify --man=no /lib/systemd/system/webhook*";
+    assert_eq!(machine.sh(verify), "");
     for (unit, most) in [(FRONTEND, 0.3), (PRIVD, 1.5), ("webhook-privd-recover.service", 0.8)] {
         let report = machine.sh(&format!("systemd-analyze security --no-pager {unit}"));
         let level = report.lines().find_map(|line| line.split_once("exposure level for"));
@@ -186,6 +188,17 @@ fn a_daemon_that_is_killed_comes_back_every_time() {
 }
 
 #[test]
+fn rules_files_that_were_renamed_away_are_written_again_after_a_new_start() {
+    let machine = Container::boot();
+    machine.block(ATTACKER);
+    machine.sh("sed -i '$ a #' /etc/ufw/user.rules /etc/ufw/user6.rules");
+    machine.sh("systemctl kill --kill-who=main --signal=KILL webhook-privd");
+    assert_eq!(machine.block("198.51.100.9").outcomes(), ["blocked"]);
+    let rules = machine.sh("cat /etc/ufw/user.rules");
+    assert!(rules.contains("198.51.100.9") && rules.contains("#\n"), "{rules}");
+}
+
+#[test]
 fn a_ufw_under_way_outlives_a_killed_privd() {
     let machine = Container::boot();
     std::thread::scope(|scope| {
@@ -207,6 +220,15 @@ fn a_ufw_under_way_outlives_a_killed_privd() {
         assert_eq!(answer.status, 200, "{answer:?}");
     });
     assert!(!machine.attacker_connects());
+}
+
+#[test]
+fn a_machine_leaves_nothing_behind() {
+    let machine = Container::boot();
+    let [directory, group, leader] = machine.traces();
+    assert!(directory.exists() && group.exists() && leader.exists());
+    drop(machine);
+    assert!(!directory.exists() && !group.exists() && !leader.exists());
 }
 
 #[test]
