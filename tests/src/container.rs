@@ -68,11 +68,15 @@ impl Container {
             .unwrap();
         let leader = wait_for_leader(&mut nspawn, directory.path());
         let network = Place::of(&leader.to_string());
-        network.sh("ip addr add 203.0.113.1/24 dev host0; ip addr add 10.9.0.1/24 dev host0
-                    ip link set host0 up");
-        neighbour
-            .sh("ip addr add 203.0.113.7/24 dev ve-machine; ip addr add 10.9.0.2/24 dev ve-machine
-                      ip link set ve-machine up");
+        for (end, device, addresses) in [
+            (&network, "host0", ["203.0.113.1/24", "10.9.0.1/24"]),
+            (&neighbour, "ve-machine", ["203.0.113.7/24", "10.9.0.2/24"]),
+        ] {
+            for address in addresses {
+                end.sh(&format!("ip addr add {address} dev {device}"));
+            }
+            end.sh(&format!("ip link set {device} up"));
+        }
         let client = Client::trusting(&directory.path().join("cert.pem"));
         let machine = Self { neighbour, network, token, client, nspawn, leader, directory };
         until("the machine has booted", 60, || {
@@ -120,7 +124,8 @@ impl Container {
         let (pid, keep) =
             (self.property(unit, "MainPID"), if user == "root" { ",+net_admin" } else { "" });
         self.run(&format!(
-            "exec nsenter --mount --net --ipc --uts --target {pid} setpriv --reuid {user} --regid {user} --clear-groups \
+            "exec nsenter --mount --net --ipc --uts --target {pid} \
+             setpriv --reuid {user} --regid {user} --clear-groups \
              --inh-caps -all --bounding-set -all{keep} --no-new-privs sh -c {}",
             shell_word(script)
         ))
