@@ -5,5 +5,9 @@
 //! ([`server::body`]), asks privd ([`privd_client`]) and words the answer ([`server::answer`]).
 
 pub mod ctl;
+#[cfg(test)]
+mod fake_privd;
 pub mod privd_client;
 pub mod server;
+pub mod term;
+pub mod times;

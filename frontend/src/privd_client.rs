@@ -303,6 +303,8 @@ pub enum PrivdError {
     Frame(#[from] FrameError),
 }
 
+/// Where privd listens unless it is told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/webhook-privd/privd.sock";
 /// Kibana gives up after 60 s.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(50);
 /// Between two attempts to connect.

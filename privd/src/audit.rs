@@ -1,9 +1,11 @@
 //! The lines that say what was asked, by whom, and what became of it: one a target.
 
 use protocol::{Block, Lift, Outcome, Unblock, Untrusted, Verdict};
-use slog::{Logger, info, o};
+use slog::{Logger, info, o, warn};
 
+use crate::batch::{Item, Why};
 use crate::peer::Peer;
+use firewall::Effect;
 
 /// One line a verdict.
 pub fn blocked(log: &Logger, peer: &Peer, block: &Block, verdicts: &[Verdict]) {
@@ -41,6 +43,28 @@ pub fn lifted(log: &Logger, peer: &Peer, unblock: &Unblock, lifts: &[Lift]) {
             "detail" => %Untrusted(&lift.detail));
     }
     info!(log, "unblock"; "targets" => lifts.len());
+}
+
+/// One line for each block that ends without being asked for, and one for all that were put back.
+/// Whether something failed.
+pub fn upkeep(log: &Logger, items: &[Item]) -> bool {
+    let (mut put_back, mut left) = (0_usize, 0_usize);
+    let mut failed = false;
+    let unasked = items.iter().filter(|item| !matches!(item.why, Why::New | Why::Asked));
+    for item in unasked {
+        let holds = item.effect.as_ref().is_some_and(Effect::holds);
+        failed |= !holds;
+        match item.why {
+            Why::Missing if holds => put_back = put_back.saturating_add(1),
+            Why::Missing => left = left.saturating_add(1),
+            why => info!(log, "unblock"; "target" => %item.change.target(),
+                "outcome" => if holds { "lifted" } else { "failed" }, "why" => why.words()),
+        }
+    }
+    if put_back > 0 || left > 0 {
+        warn!(log, "blocks were missing from the firewall"; "put_back" => put_back, "left" => left);
+    }
+    failed
 }
 
 /// A verb that changes nothing.

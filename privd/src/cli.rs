@@ -23,6 +23,8 @@ pub struct Options {
     pub config: PathBuf,
     /// Validate the configuration and exit.
     pub check: bool,
+    /// Restore damaged rules files and exit.
+    pub recover: bool,
     /// Start although the mount view leaves ways out of the confinement. For tests only.
     pub unconfined: bool,
 }
@@ -33,13 +35,18 @@ impl Invocation {
     /// # Errors
     /// An unknown option or a missing value, with a pointer to `--help`.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, StartError> {
-        let mut options =
-            Options { config: DEFAULT_CONFIG.into(), check: false, unconfined: false };
+        let mut options = Options {
+            config: DEFAULT_CONFIG.into(),
+            check: false,
+            recover: false,
+            unconfined: false,
+        };
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
             match argument {
                 lexopt::Arg::Long("config") => options.config = parser.value()?.parse()?,
                 lexopt::Arg::Long("check") => options.check = true,
+                lexopt::Arg::Long("recover") => options.recover = true,
                 lexopt::Arg::Long("unconfined") => options.unconfined = true,
                 lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => {
                     return Ok(Self::Print(HELP.trim_end().to_owned()));

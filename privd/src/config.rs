@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use nix::unistd::{Uid, User};
-use protocol::{Target, Untrusted};
+use protocol::{Target, Term, Untrusted};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
@@ -33,8 +33,14 @@ pub struct Config {
     pub widest_v6: Within<16, 128>,
     /// An IPv6 host is blocked with the network of this prefix around it.
     pub ipv6_prefix: Within<32, 128>,
+    /// For how long blocks hold: at each offence of a target the next, then the last.
+    #[serde(deserialize_with = "terms")]
+    pub block_for: Vec<Term>,
     /// Live blocks at most.
     pub max_blocks: usize,
+    /// New blocks that the frontend may ask for in a minute.
+    #[serde(deserialize_with = "rate")]
+    pub max_new_blocks_per_minute: u32,
     /// Whether a new block ends what is already open.
     pub cut_connections: bool,
     /// How often rules and kernel are read back without being asked.
@@ -55,7 +61,9 @@ impl Default for Config {
             widest_v4: Within(24),
             widest_v6: Within(48),
             ipv6_prefix: Within(128),
+            block_for: vec![Term::Permanent],
             max_blocks: 2000,
+            max_new_blocks_per_minute: 600,
             cut_connections: true,
             reconcile_every: Duration::from_mins(1),
             ledger: AbsolutePath("/var/lib/webhook-privd/ledger.redb".into()),
@@ -177,10 +185,47 @@ fn networks<'de, D: Deserializer<'de>>(keys: D) -> Result<Vec<IpNet>, D::Error> 
 }
 
 fn interval<'de, D: Deserializer<'de>>(key: D) -> Result<Duration, D::Error> {
-    let every = humantime::parse_duration(&String::deserialize(key)?)
+    let every = duration(&String::deserialize(key)?)
         .map_err(|error| D::Error::custom(format!("{error}; write for example \"60s\"")))?;
     let sensible = (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&every);
     sensible.then_some(every).ok_or_else(|| D::Error::custom("must lie between 1s and 24h"))
+}
+
+fn terms<'de, D: Deserializer<'de>>(key: D) -> Result<Vec<Term>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "\"permanent\", a duration, or a list of them")]
+    enum Key {
+        One(String),
+        Many(Vec<String>),
+    }
+    let texts = match Key::deserialize(key)? {
+        Key::One(text) => vec![text],
+        Key::Many(texts) if texts.is_empty() => return Err(D::Error::custom("must not be empty")),
+        Key::Many(texts) => texts,
+    };
+    let term = |text: String| {
+        if text == "permanent" {
+            return Ok(Term::Permanent);
+        }
+        let seconds = duration(&text).ok().and_then(|span| u32::try_from(span.as_secs()).ok());
+        seconds.filter(|seconds| *seconds > 0).map(Term::Seconds).ok_or_else(|| {
+            D::Error::custom(format!(
+                "{text:?}: write for example \"1d\", \"12h\" or \"permanent\""
+            ))
+        })
+    };
+    texts.into_iter().map(term).collect()
+}
+
+/// humantime 2.4 panics where the sum of the parts overflows, and a panic ends the daemon: what is
+/// this short cannot.
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(if text.len() > LONGEST_DURATION { "" } else { text })
+}
+
+fn rate<'de, D: Deserializer<'de>>(key: D) -> Result<u32, D::Error> {
+    let rate = u32::deserialize(key)?;
+    (rate > 0).then_some(rate).ok_or_else(|| D::Error::custom("must be at least 1"))
 }
 
 /// toml draws its errors over several lines; a sentence and a log line have one.
@@ -210,6 +255,8 @@ enum Problem {
     Toml(String),
 }
 
+/// Bytes.
+const LONGEST_DURATION: usize = 20;
 /// Group and others.
 const OTHERS_MAY_WRITE: u32 = 0o022;
 /// Bytes of configuration that are read at most.
@@ -231,6 +278,12 @@ mod tests {
         assert_eq!(config.reconcile_every, Duration::from_mins(1));
         assert_eq!((config.widest_v4.0, config.widest_v6.0), (24, 48));
         assert_eq!((config.ipv6_prefix.0, config.max_blocks), (128, 2000));
+        assert_eq!(
+            (config.block_for, config.max_new_blocks_per_minute),
+            (vec![Term::Permanent], 600)
+        );
+        let shipped = parse("block-for = [\"1d\", \"7d\", \"permanent\"]").unwrap().block_for;
+        assert_eq!(shipped, [Term::Seconds(86_400), Term::Seconds(7 * 86_400), Term::Permanent]);
     }
 
     #[test]
@@ -246,6 +299,13 @@ mod tests {
             ("reconcile-every = \"0s\"", "between 1s and 24h"),
             ("ledger = \"x.redb\"", "must be an absolute path"),
             ("max-blocks = -1", "max-blocks"),
+            ("max-new-blocks-per-minute = 0", "must be at least 1"),
+            ("block-for = \"soon\"", "write for example"),
+            ("block-for = \"0s\"", "write for example"),
+            ("block-for = \"18446744073709551615s 1000ms\"", "write for example"),
+            ("reconcile-every = \"18446744073709551615s 1000ms\"", "write for example"),
+            ("block-for = []", "must not be empty"),
+            ("block-for = 7", "a list of them"),
         ] {
             let error = parse(text).unwrap_err();
             // toml quotes the line, and with it the key.

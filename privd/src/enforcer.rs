@@ -1,26 +1,27 @@
-//! The one thread that owns ledger and firewall. It takes whatever has queued up as one batch:
-//! blocks before lifts before repairs.
+//! The one thread that owns ledger and firewall. It takes whatever has queued up as one batch,
+//! which is one entry in the ledger and one run of the firewall's tool.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Instant;
+use std::time::Duration;
 
-use protocol::{
-    Block, BlockInfo, Lift, LiftOutcome, Outcome, Reply, Target, Text, Unblock, Until, Verdict,
-};
-use slog::{Logger, error, info, warn};
+use protocol::{Block, Lift, LiftOutcome, Outcome, Reply, Target, Text, Unblock, Until, Verdict};
+use slog::{Logger, error};
 
 use crate::audit;
-use crate::clock;
+use crate::batch::{Batch, Plan, Why, new_block};
+use crate::clock::{Clock, Now};
 use crate::config::Config;
-use crate::engine::{Change, Effect, Firewall};
-use crate::ledger::{Ledger, Live};
-use crate::peer::Peer;
+use crate::ledger::{Ended, Entry, Ledger, Records};
+use crate::peer::{Peer, Role};
 use crate::policy::{self, Asker};
 use crate::protected::Protected;
+use crate::quota::Bucket;
+use crate::reconcile::UPKEEP_PAUSE;
 use crate::snapshot::{Published, Snapshot};
+use firewall::Firewall;
 
 /// What the enforcer is asked to do.
 pub enum Order {
@@ -30,22 +31,56 @@ pub enum Order {
     Unblock(Peer, Unblock, Answer),
     /// Use another configuration from now on.
     Reload(Box<Config>),
+    /// Somebody wrote the firewall's files.
+    Look,
     /// Finish what has queued up and end.
     Stop,
+}
+
+impl Order {
+    const fn is_block(&self) -> bool {
+        matches!(self, Self::Block(..))
+    }
 }
 
 /// Sends the reply to the peer that asked; never blocks.
 pub type Answer = Box<dyn FnOnce(Reply) + Send>;
 
+/// Why the enforcer ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// It was told to.
+    Stopped,
+    /// The firewall's files were replaced: a fresh start sees the new ones. What was being asked is
+    /// unanswered, so that it is asked again.
+    Replaced,
+}
+
 /// Owns everything that changes the host.
 pub struct Enforcer {
-    engine: Box<dyn Firewall>,
-    ledger: Ledger,
-    next_look: Instant,
-    repairs: usize,
-    state: Snapshot,
-    published: Arc<Published>,
-    log: Logger,
+    pub(crate) engine: Box<dyn Firewall>,
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Clock,
+    /// When this process and the clock that it trusts began; moves with a step of the clock.
+    pub(crate) began: Now,
+    pub(crate) ended: HashMap<Target, Ended>,
+    pub(crate) adopted: bool,
+    quota: Bucket,
+    /// Requests for blocks in the last batch.
+    asked_last: usize,
+    /// Runs that put back what others took away.
+    pub(crate) repairs: Bucket,
+    /// Times since boot.
+    pub(crate) next_look: Duration,
+    /// Not before this is anything done that nobody asked for.
+    pub(crate) next_upkeep: Duration,
+    /// Whether a look found reason to go through all blocks.
+    pub(crate) sweep: bool,
+    /// When the first block ends, in seconds since the Unix epoch.
+    pub(crate) next_end: u64,
+    pub(crate) state: Snapshot,
+    pub(crate) published: Arc<Published>,
+    pub(crate) log: Logger,
 }
 
 impl Enforcer {
@@ -53,21 +88,42 @@ impl Enforcer {
     /// before it was looked at.
     pub fn new(
         engine: Box<dyn Firewall>,
-        ledger: Ledger,
-        blocks: BTreeMap<Target, Live>,
+        (ledger, records): (Ledger, Records),
         config: Config,
+        clock: Clock,
         log: Logger,
     ) -> Self {
+        let now = clock();
+        let quota = Bucket::new(config.max_new_blocks_per_minute, now.steady);
         let state = Snapshot {
-            blocks: Arc::new(blocks),
+            blocks: Arc::new(records.blocks),
+            immune: Arc::new(records.immune),
             protected: Arc::default(),
             config: Arc::new(config),
             problem: None,
             stamp: engine.stamp(),
+            drift: 0,
             verified_at: None,
         };
         let published = Arc::new(Published::new(state.clone()));
-        Self { engine, ledger, next_look: Instant::now(), repairs: 0, state, published, log }
+        Self {
+            engine,
+            ledger,
+            clock,
+            began: now,
+            ended: records.ended,
+            adopted: records.adopted,
+            quota,
+            asked_last: 0,
+            repairs: Bucket::new(REPAIRS_PER_MINUTE, now.steady),
+            next_look: now.steady,
+            next_upkeep: now.steady,
+            sweep: false,
+            next_end: 0,
+            state,
+            published,
+            log,
+        }
     }
 
     /// Where readers find the current state.
@@ -75,62 +131,109 @@ impl Enforcer {
         Arc::clone(&self.published)
     }
 
-    /// Works until told to stop, or until nobody can send orders any more.
-    pub fn run(mut self, orders: &Receiver<Order>) {
+    /// Works until told to stop, or until only a fresh start helps.
+    pub fn run(mut self, orders: &Receiver<Order>) -> End {
         loop {
-            if Instant::now() >= self.next_look {
-                self.reconcile();
-            }
-            let wait = self.next_look.saturating_duration_since(Instant::now());
+            let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK);
             let first = match orders.recv_timeout(wait) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return End::Stopped,
             };
-            let (mut blocks, mut lifts, mut stop) = (Vec::new(), Vec::new(), false);
-            for order in first.into_iter().chain(orders.try_iter().take(BATCH)) {
-                match order {
-                    Order::Block(peer, block, answer) => blocks.push((peer, block, answer)),
-                    Order::Unblock(peer, unblock, answer) => lifts.push((peer, unblock, answer)),
-                    Order::Reload(config) => {
-                        self.state.config = Arc::from(config);
-                        self.next_look = Instant::now();
-                    }
-                    Order::Stop => stop = true,
-                }
-            }
-            if !blocks.is_empty() {
-                self.block(blocks);
-            }
-            for (peer, unblock, answer) in lifts {
-                self.unblock(&peer, &unblock, answer);
+            let mut queue: Vec<Order> =
+                first.into_iter().chain(orders.try_iter().take(BATCH)).collect();
+            self.wait_for_more(&mut queue, orders);
+            let stop = self.turn(queue.into_iter());
+            if self.engine.replaced() {
+                return End::Replaced;
             }
             if stop {
-                return;
+                return End::Stopped;
             }
         }
     }
 
-    fn block(&mut self, jobs: Vec<(Peer, Block, Answer)>) {
-        let gathered = self.gather();
+    /// Clients that were answered together ask again within moments of each other: without this
+    /// they would fall into two groups, of which each waits for the other's run.
+    fn wait_for_more(&mut self, queue: &mut Vec<Order>, orders: &Receiver<Order>) {
+        let blocks = |queue: &[Order]| queue.iter().filter(|order| order.is_block()).count();
+        let end = (self.clock)().steady.saturating_add(TOGETHER);
+        while (1..self.asked_last).contains(&blocks(queue)) {
+            let left = end.saturating_sub((self.clock)().steady);
+            let Ok(order) = orders.recv_timeout(left) else { break };
+            queue.push(order);
+        }
+        self.asked_last = blocks(queue);
+    }
+
+    /// Does what was ordered and what is due; whether it is to be the last time.
+    pub fn turn(&mut self, queue: impl Iterator<Item = Order>) -> bool {
+        let now = (self.clock)();
+        self.mind_the_clock(now);
+        let (mut blocks, mut lifts, mut stop) = (Vec::new(), Vec::new(), false);
+        for order in queue {
+            match order {
+                Order::Block(peer, block, answer) => blocks.push((peer, block, answer)),
+                Order::Unblock(peer, unblock, answer) => lifts.push((peer, unblock, answer)),
+                Order::Reload(config) => {
+                    self.quota.change(config.max_new_blocks_per_minute, now.steady);
+                    self.state.config = Arc::from(config);
+                    self.next_look = now.steady;
+                }
+                Order::Look if self.state.stamp.is_current() => {}
+                Order::Look => self.next_look = now.steady,
+                Order::Stop => stop = true,
+            }
+        }
+        let doubtful = self.state.problem.is_some() && !blocks.is_empty();
+        if doubtful || now.steady >= self.next_look {
+            self.look(now);
+        }
+        // Blocks before lifts: a target of both is lifted by a batch of its own.
+        let asked: HashSet<Target> =
+            blocks.iter().flat_map(|(_, block, _)| block.targets.as_slice()).copied().collect();
+        let overlaps = |unblock: &Unblock| match &unblock.targets {
+            Some(targets) => targets.as_slice().iter().any(|target| asked.contains(target)),
+            None => !asked.is_empty(),
+        };
+        let (later, lifts) = lifts.into_iter().partition(|(_, unblock, _)| overlaps(unblock));
+        self.work(now, blocks, lifts);
+        self.work(now, Vec::new(), later);
+        stop
+    }
+
+    /// One batch: what was asked for, and what is due by itself.
+    fn work(
+        &mut self,
+        now: Now,
+        blocks: Vec<(Peer, Block, Answer)>,
+        lifts: Vec<(Peer, Unblock, Answer)>,
+    ) {
         let mut batch = Batch::default();
-        let mut plans = Vec::with_capacity(jobs.len());
-        for (peer, block, _) in &jobs {
+        let gathered = match self.state.problem.clone() {
+            Some(problem) => Err(problem),
+            None if blocks.is_empty() => Ok(()),
+            None => self.gather(),
+        };
+        let current = self.state.stamp.is_current();
+        let mut plans = Vec::with_capacity(blocks.len());
+        for (peer, block, _) in &blocks {
             let plan = |target: &Target| match &gathered {
-                Ok(()) => self.plan(*target, peer, block, &mut batch),
+                Ok(()) => self.plan(now, *target, (peer, block), current, &mut batch),
                 Err(problem) => Plan::Settled(Outcome::Unavailable, problem.clone()),
             };
             plans.push(block.targets.as_slice().iter().map(plan).collect::<Vec<_>>());
         }
-        let effects = self.engine.apply(&batch.changes);
-        self.remember(&mut batch, &effects);
-        self.judge_and_publish();
-        for ((peer, block, answer), plans) in jobs.into_iter().zip(plans) {
+        let lifted: Vec<Vec<Target>> =
+            lifts.iter().map(|(_, unblock, _)| self.plan_lifts(now, unblock, &mut batch)).collect();
+        self.add_upkeep(now, &mut batch);
+        self.carry_out(now, &mut batch);
+        if self.engine.replaced() {
+            return;
+        }
+        for ((peer, block, answer), plans) in blocks.into_iter().zip(plans) {
             let verdict = |(target, plan): (&Target, Plan)| {
-                let (outcome, detail) = match plan {
-                    Plan::Settled(outcome, detail) => (outcome, detail),
-                    Plan::Change(index) => self.outcome(&batch, effects.get(index), index),
-                };
+                let (outcome, detail) = batch.outcome(plan);
                 Verdict { target: *target, outcome, detail }
             };
             let targets = block.targets.as_slice().iter();
@@ -139,185 +242,160 @@ impl Enforcer {
             self.published.queued.fetch_sub(1, Ordering::Relaxed);
             answer(Reply::Block(verdicts));
         }
+        for ((peer, unblock, answer), targets) in lifts.into_iter().zip(lifted) {
+            let lifts: Vec<Lift> =
+                targets.iter().map(|target| self.lift(*target, &batch)).collect();
+            audit::lifted(&self.log, &peer, &unblock, &lifts);
+            self.published.queued.fetch_sub(1, Ordering::Relaxed);
+            answer(Reply::Unblock(lifts));
+        }
     }
 
     /// Decides what one target needs.
-    fn plan(&self, target: Target, peer: &Peer, block: &Block, batch: &mut Batch) -> Plan {
-        let config = &self.state.config;
-        let asker = Asker { role: peer.role, requester: block.requester };
-        let target = match policy::decide(target, asker, &self.state.protected, config) {
+    fn plan(
+        &mut self,
+        now: Now,
+        target: Target,
+        (peer, block): (&Peer, &Block),
+        current: bool,
+        batch: &mut Batch,
+    ) -> Plan {
+        let config = Arc::clone(&self.state.config);
+        let asker = Asker { role: peer.role, requester: block.requester, wall: now.wall };
+        let decided =
+            policy::decide(target, asker, &self.state.protected, &self.state.immune, &config);
+        let target = match decided {
             Ok(target) => target,
             Err(denial) => {
                 let detail = Text::truncated(&denial.detail);
                 return Plan::Settled(Outcome::Refused(denial.refusal), detail);
             }
         };
-        let live = self.state.blocks.get(&target);
-        if let Some(live) = live.filter(|live| live.info.in_force)
-            && self.state.stamp.is_current()
-        {
-            return Plan::Settled(Outcome::AlreadyBlocked(live.enforced()), Text::default());
+        if let Some(plan) = batch.planned(target) {
+            return plan;
         }
-        let wanted = live.cloned().unwrap_or_else(|| new_block(target, peer, block));
+        let live = self.state.blocks.get(&target).filter(|live| !live.is_over(now.wall));
+        if let Some(live) = live {
+            if live.info.in_force && current {
+                return Plan::Settled(Outcome::AlreadyBlocked(live.enforced()), Text::default());
+            }
+            return batch.add(Why::Asked, live.clone());
+        }
+        let offences = self.offences(now, target);
+        let term = policy::term(block.term, peer.role, offences, &config);
+        let wanted = new_block(target, (peer, block), offences, term, now);
         if !config.enforce {
             return Plan::Settled(Outcome::WouldBlock(wanted.enforced()), Text::default());
         }
-        let known = live.is_some() || batch.index.contains_key(&target);
-        let taken = self.state.blocks.len().saturating_add(batch.fresh);
-        if !known && taken >= config.max_blocks {
+        if self.state.blocks.len().saturating_add(batch.new_blocks()) >= config.max_blocks {
             let detail = format!("the table is full: max-blocks = {}", config.max_blocks);
             return Plan::Settled(Outcome::Unavailable, Text::truncated(&detail));
         }
-        batch.fresh = batch.fresh.saturating_add(usize::from(!known));
-        Plan::Change(batch.add(wanted))
+        if peer.role == Role::Frontend
+            && let Err(retry_after_seconds) = self.quota.take(now.steady)
+        {
+            return Plan::Settled(Outcome::OverQuota { retry_after_seconds }, Text::default());
+        }
+        if self.state.immune.contains_key(&target) {
+            batch.entry.immune.push((target, None));
+        }
+        batch.add(Why::New, wanted)
     }
 
-    /// Brings ledger and state up to what was read back: durable before anyone is answered.
-    fn remember(&mut self, batch: &mut Batch, effects: &[Effect]) {
-        let fresh = batch.wanted.iter().zip(effects).filter(|(live, effect)| {
-            // What ufw was asked for and may have half done stays on the list, to be finished.
-            let tried = matches!(effect, Effect::Unverified(_) | Effect::Failed(_));
-            (effect.holds() || tried) && !self.state.blocks.contains_key(&live.info.target)
-        });
-        let rows: Vec<Live> = fresh.map(|(live, _)| live.clone()).collect();
-        if rows.is_empty() {
-            return;
+    /// Blocks of this target that ended by themselves, one that is ending now included.
+    fn offences(&self, now: Now, target: Target) -> u32 {
+        if let Some(over) = self.state.blocks.get(&target) {
+            return over.info.offences.saturating_add(1);
         }
-        if let Err(problem) = self.ledger.commit(&rows, &[]) {
-            error!(self.log, "ledger not written"; "error" => %problem);
-            batch.unwritten = true;
-            return;
-        }
-        let live = rows.into_iter().map(|live| (live.info.target, live));
-        Arc::make_mut(&mut self.state.blocks).extend(live);
+        let ended = self.ended.get(&target);
+        let fresh = ended.filter(|ended| ended.last.saturating_add(MEMORY) > now.wall);
+        fresh.map_or(0, |ended| ended.offences)
     }
 
-    fn outcome(&self, batch: &Batch, effect: Option<&Effect>, index: usize) -> (Outcome, Text) {
-        let target = batch.wanted.get(index).map(|live| live.info.target);
-        let live = target.and_then(|target| self.state.blocks.get(&target));
-        let enforced = live.map(Live::enforced);
-        match (effect, enforced) {
-            (Some(Effect::Done(words)), Some(enforced)) => {
-                (Outcome::Blocked(enforced), words.clone())
-            }
-            (Some(Effect::Already(words)), Some(enforced)) => {
-                (Outcome::AlreadyBlocked(enforced), words.clone())
-            }
-            (Some(Effect::Unverified(words)), _) => (Outcome::Unverified, words.clone()),
-            (Some(Effect::Unavailable(words)), _) => (Outcome::Unavailable, words.clone()),
-            (Some(Effect::Failed(words)), _) => (Outcome::Failed, words.clone()),
-            (Some(Effect::Done(_) | Effect::Already(_)) | None, _) => {
-                let words = if batch.unwritten { UNWRITTEN } else { "the engine gave no answer" };
-                (Outcome::Failed, Text::truncated(words))
-            }
-        }
-    }
-
-    fn unblock(&mut self, peer: &Peer, unblock: &Unblock, answer: Answer) {
+    fn plan_lifts(&mut self, now: Now, unblock: &Unblock, batch: &mut Batch) -> Vec<Target> {
         let targets: Vec<Target> = match &unblock.targets {
             Some(targets) => targets.as_slice().to_vec(),
             None => self.state.blocks.keys().copied().collect(),
         };
-        let changes: Vec<Change> = targets.iter().copied().map(Change::Lift).collect();
-        let effects = self.engine.apply(&changes);
-        let holds = targets.iter().zip(&effects).filter(|(_, effect)| effect.holds());
-        let gone = holds.map(|(target, _)| *target);
-        let gone: Vec<Target> =
-            gone.filter(|target| self.state.blocks.contains_key(target)).collect();
-        let committed = if gone.is_empty() { Ok(()) } else { self.ledger.commit(&[], &gone) };
-        match &committed {
-            Err(problem) => error!(self.log, "ledger not written"; "error" => %problem),
-            Ok(()) => {
-                let blocks = Arc::make_mut(&mut self.state.blocks);
-                gone.iter().for_each(|target| drop(blocks.remove(target)));
-            }
+        let until = now.wall.saturating_add(u64::from(unblock.immune_for));
+        for target in &targets {
+            batch.lift(Why::Asked, *target);
+            batch.entry.immune.push((*target, (unblock.immune_for > 0).then_some(until)));
         }
-        self.judge_and_publish();
-        let lift = |(target, effect): (&Target, Effect)| {
-            let was_live = gone.contains(target);
-            let (outcome, detail) = match effect {
-                _ if was_live && committed.is_err() => {
-                    (LiftOutcome::Failed, Text::truncated(UNWRITTEN))
-                }
-                Effect::Done(words) => (LiftOutcome::Lifted, words),
-                Effect::Already(words) if was_live => (LiftOutcome::Lifted, words),
-                Effect::Already(words) => (LiftOutcome::NotBlocked, words),
-                Effect::Failed(words) | Effect::Unverified(words) | Effect::Unavailable(words) => {
-                    (LiftOutcome::Failed, words)
-                }
-            };
-            Lift { target: *target, outcome, detail }
-        };
-        let lifts: Vec<Lift> = targets.iter().zip(effects).map(lift).collect();
-        audit::lifted(&self.log, peer, unblock, &lifts);
-        self.published.queued.fetch_sub(1, Ordering::Relaxed);
-        answer(Reply::Unblock(lifts));
+        targets
     }
 
-    /// Looks at every block, puts back what is missing, and decides when to look again.
-    fn reconcile(&mut self) {
-        let health = self.engine.look().and_then(|()| self.gather());
-        if health.as_ref().err() != self.state.problem.as_ref() {
-            match &health {
-                Ok(()) => info!(self.log, "blocks can be put in force again"),
-                Err(problem) => warn!(self.log, "no block can be put in force"; "why" => %problem),
-            }
+    /// What came of a lift that was asked for.
+    fn lift(&self, target: Target, batch: &Batch) -> Lift {
+        let (outcome, mut detail) = batch.lifted(target);
+        if outcome == LiftOutcome::NotBlocked
+            && detail.is_empty()
+            && let Some(around) = self.state.around(target)
+        {
+            let words =
+                format!("it lies in {}, which is blocked: unblock that", around.info.target);
+            detail = Text::truncated(&words);
         }
-        if health.is_ok() {
-            self.state.verified_at = Some(clock::now());
+        Lift { target, outcome, detail }
+    }
+
+    /// Durable first, then in the firewall, then read back, then the ledger again for what turned
+    /// out otherwise.
+    fn carry_out(&mut self, now: Now, batch: &mut Batch) {
+        if batch.items.is_empty() && batch.entry.is_empty() {
+            return;
         }
-        self.state.problem = health.err();
-        let now = Instant::now();
-        self.next_look = now.checked_add(self.state.config.reconcile_every).unwrap_or(now);
-        let missing = self.judge();
-        if missing > 0 && self.state.config.enforce && self.state.problem.is_none() {
-            self.repair(missing);
+        let begun = Entry { added: batch.begun(), ..Entry::default() };
+        if !begun.is_empty()
+            && let Err(problem) = self.commit(begun)
+        {
+            batch.give_up(&problem);
         }
+        let effects = self.engine.apply(&batch.changes());
+        batch.take(effects);
+        let settled = batch.settle(&self.state.blocks, &self.ended);
+        if !settled.is_empty()
+            && let Err(problem) = self.commit(settled)
+        {
+            batch.give_up_lifts(&problem);
+        }
+        if audit::upkeep(&self.log, &batch.items) {
+            self.next_upkeep = now.steady.saturating_add(UPKEEP_PAUSE);
+        }
+        if batch.is_pending() {
+            self.next_look = now.steady;
+        }
+        self.judge(now);
         self.publish();
     }
 
-    fn repair(&mut self, missing: usize) {
-        let protected = &self.state.protected;
-        let lacking =
-            self.state.blocks.iter().filter(|(target, live)| {
-                !live.info.in_force && protected.covers(**target).is_none()
-            });
-        let mut changes: Vec<Change> =
-            lacking.map(|(target, live)| Change::Block(*target, live.event)).collect();
-        // Others come first each time, so that what cannot be mended does not hide what can.
-        let first = self.repairs.checked_rem(changes.len()).unwrap_or(0);
-        changes.rotate_left(first);
-        changes.truncate(REPAIRS);
-        self.repairs = self.repairs.wrapping_add(REPAIRS);
-        self.engine.apply(&changes);
-        let left = self.judge();
-        let put_back = missing.saturating_sub(left);
-        warn!(self.log, "blocks were missing from the firewall"; "put_back" => put_back, "left" => left);
-        // Where nothing could be put back, trying again at once would only burn the machine.
-        if left > 0 && put_back > 0 {
-            self.next_look = Instant::now();
+    /// Makes an entry durable, and then the state that everyone reads.
+    pub(crate) fn commit(&mut self, entry: Entry) -> Result<(), Text> {
+        if let Err(problem) = self.ledger.commit(&entry) {
+            error!(self.log, "ledger not written"; "error" => %problem);
+            return Err(Text::truncated(UNWRITTEN));
         }
+        self.adopted = true;
+        let blocks = Arc::make_mut(&mut self.state.blocks);
+        entry.removed.iter().for_each(|target| drop(blocks.remove(target)));
+        blocks.extend(entry.added.into_iter().map(|live| (live.info.target, live)));
+        for (target, ended) in entry.ended {
+            match ended {
+                Some(ended) => drop(self.ended.insert(target, ended)),
+                None => drop(self.ended.remove(&target)),
+            }
+        }
+        let immune = Arc::make_mut(&mut self.state.immune);
+        for (target, until) in entry.immune {
+            match until {
+                Some(until) => drop(immune.insert(target, until)),
+                None => drop(immune.remove(&target)),
+            }
+        }
+        Ok(())
     }
 
-    /// Brings every block up to what was read back last; returns how many are not in force.
-    fn judge(&mut self) -> usize {
-        let mut missing = 0_usize;
-        for (target, live) in Arc::make_mut(&mut self.state.blocks) {
-            live.info.in_force = self.engine.judge(*target).holds();
-            missing = missing.saturating_add(usize::from(!live.info.in_force));
-        }
-        missing
-    }
-
-    /// Another ufw run may have erased older blocks meanwhile: all are judged by the same look.
-    fn judge_and_publish(&mut self) {
-        if self.judge() > 0 {
-            self.next_look = Instant::now();
-        }
-        self.publish();
-    }
-
-    fn gather(&mut self) -> Result<(), Text> {
+    pub(crate) fn gather(&mut self) -> Result<(), Text> {
         let allowed = self.engine.allowed_sources()?;
         let protected =
             Protected::gather(&self.state.config.never_block, allowed).map_err(|errno| {
@@ -327,59 +405,26 @@ impl Enforcer {
         Ok(())
     }
 
-    fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) {
+        let ends = self.state.blocks.values().filter_map(|live| match live.info.until {
+            Until::Permanent => None,
+            Until::At(end) => Some(end),
+        });
+        self.next_end = ends.min().unwrap_or(u64::MAX);
         self.state.stamp = self.engine.stamp();
         self.published.publish(self.state.clone());
     }
-}
-
-/// What one target needs.
-enum Plan {
-    /// Nothing; this is the answer.
-    Settled(Outcome, Text),
-    /// The change with this index.
-    Change(usize),
-}
-
-/// The changes of one batch, one for each target whoever asked, and what the ledger is to hold.
-#[derive(Default)]
-struct Batch {
-    changes: Vec<Change>,
-    wanted: Vec<Live>,
-    index: HashMap<Target, usize>,
-    fresh: usize,
-    unwritten: bool,
-}
-
-impl Batch {
-    fn add(&mut self, live: Live) -> usize {
-        *self.index.entry(live.info.target).or_insert_with(|| {
-            self.changes.push(Change::Block(live.info.target, live.event));
-            self.wanted.push(live);
-            self.changes.len().saturating_sub(1)
-        })
-    }
-}
-
-fn new_block(target: Target, peer: &Peer, block: &Block) -> Live {
-    let info = BlockInfo {
-        target,
-        since: clock::now(),
-        until: Until::Permanent,
-        reason: block.reason.clone(),
-        rule_name: block.rule_name.clone(),
-        alert_id: block.alert_id.clone(),
-        peer_uid: peer.uid,
-        peer_pid: peer.pid,
-        requester: block.requester,
-        in_force: false,
-    };
-    Live { info, event: block.event }
 }
 
 const UNWRITTEN: &str =
     "the ledger cannot be written: is the disk full? See the log of webhook-privd";
 /// Orders taken into one batch at most.
 const BATCH: usize = 1024;
-/// Blocks put back in one look, so that requests wait seconds at most.
-const REPAIRS: usize = 10;
+/// A tenth of a ufw run, for which a batch waits to be as large as the one before.
+const TOGETHER: Duration = Duration::from_millis(20);
+/// Blocks end within two of these.
+const TICK: Duration = Duration::from_secs(1);
+/// Somebody who keeps taking our rules away is met at this rate, not in a race.
+const REPAIRS_PER_MINUTE: u32 = 12;
+/// Seconds after which an offence is forgotten: 90 days.
+pub(crate) const MEMORY: u64 = 90 * 86_400;

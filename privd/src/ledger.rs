@@ -1,14 +1,18 @@
-//! The ledger: every live block, on disk before it is acknowledged.
+//! The ledger: every live block, what ended, and what may not come back yet, on disk before it is
+//! acknowledged.
 //!
-//! One redb table. redb commits are atomic and fsynced, so after a crash the file holds the state
-//! of the last commit. The value's type is part of the table: a file of another format is told
-//! apart when it is opened.
+//! redb commits are atomic and fsynced, so after a crash the file holds the state of the last
+//! commit. The values' types are part of the tables: a file of another format is told apart when
+//! it is opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use firewall::Mark;
 use protocol::{BlockInfo, Enforced, EventId, Target, Text, Until};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 /// A live block.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,6 +21,8 @@ pub struct Live {
     pub info: BlockInfo,
     /// The request that made it.
     pub event: EventId,
+    /// Whether this process began it: then its times are as wrong as the clock was.
+    pub of_this_run: bool,
 }
 
 impl Live {
@@ -24,102 +30,214 @@ impl Live {
     pub const fn enforced(&self) -> Enforced {
         Enforced { target: self.info.target, until: self.info.until }
     }
+
+    /// What marks its rules.
+    pub const fn mark(&self) -> Mark {
+        Mark::new(self.event, self.info.until)
+    }
+
+    /// Whether its time has come.
+    pub const fn is_over(&self, wall: u64) -> bool {
+        matches!(self.info.until, Until::At(end) if end <= wall)
+    }
+}
+
+/// What is remembered of a target whose blocks ended by themselves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ended {
+    /// How many.
+    pub offences: u32,
+    /// When the last one did, in seconds since the Unix epoch.
+    pub last: u64,
+}
+
+/// Everything that the ledger holds.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Live blocks.
+    pub blocks: BTreeMap<Target, Live>,
+    /// Ended ones.
+    pub ended: HashMap<Target, Ended>,
+    /// Until when alerts cannot put a target back.
+    pub immune: BTreeMap<Target, u64>,
+    /// False in a new ledger: the firewall may hold blocks that it does not know.
+    pub adopted: bool,
+}
+
+/// Changes that become durable together.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// Blocks that begin, or change.
+    pub added: Vec<Live>,
+    /// Blocks that are gone.
+    pub removed: Vec<Target>,
+    /// Offences to remember; None: to forget.
+    pub ended: Vec<(Target, Option<Ended>)>,
+    /// Immunities; None: over.
+    pub immune: Vec<(Target, Option<u64>)>,
+}
+
+impl Entry {
+    /// Whether there is nothing to write.
+    pub const fn is_empty(&self) -> bool {
+        self.added.is_empty()
+            && self.removed.is_empty()
+            && self.ended.is_empty()
+            && self.immune.is_empty()
+    }
 }
 
 /// The open file. redb locks it: a second daemon cannot open it.
 #[derive(Debug)]
 pub struct Ledger {
-    database: Database,
+    /// None after an error: redb wants to be opened again then.
+    database: Option<Database>,
     path: PathBuf,
 }
 
 impl Ledger {
-    /// Opens or makes the file and reads every live block.
+    /// Opens or makes the file and reads everything.
     ///
     /// # Errors
-    /// The file cannot be made, is damaged, in use, or in another format.
-    pub fn open(path: &Path) -> Result<(Self, BTreeMap<Target, Live>), LedgerError> {
+    /// The file cannot be made, is in use, damaged, or in another format.
+    pub fn open(path: &Path) -> Result<(Self, Records), LedgerError> {
         let directory = path.parent().unwrap_or_else(|| Path::new("/"));
         if !directory.is_dir() {
             return Err(LedgerError::NoDirectory(directory.to_owned()));
         }
-        let failed = |source: redb::Error| LedgerError::File { path: path.to_owned(), source };
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(|error| failed(error.into()))?;
-        let ledger = Self { database, path: path.to_owned() };
-        let records = ledger.read().map_err(failed)?;
-        Ok((ledger, records))
+        // redb panics over some damaged files (measured), and a panic ends the daemon: so each
+        // attempt leaves a byte until it has come to an end.
+        let attempts = path.with_extension("attempts");
+        if fs::metadata(&attempts).is_ok_and(|attempts| attempts.len() >= ATTEMPTS) {
+            return Err(LedgerError::of(path, redb::Error::Corrupted(CRASHES.to_owned())));
+        }
+        let mut count = File::options().create(true).append(true).open(&attempts)?;
+        count.write_all(b".")?;
+        let failed = |source| LedgerError::of(path, source);
+        let database = open(path).map_err(failed)?;
+        let records = read(&database).map_err(failed)?;
+        fs::remove_file(&attempts)?;
+        Ok((Self { database: Some(database), path: path.to_owned() }, records))
     }
 
-    /// Makes additions and removals durable, all or none.
+    /// Puts a file that cannot be read out of the way, under a name that no other has.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn set_aside(path: &Path, wall: u64) -> io::Result<PathBuf> {
+        let aside = path.with_extension(format!("damaged-{wall}"));
+        fs::rename(path, &aside)?;
+        fs::remove_file(path.with_extension("attempts"))?;
+        Ok(aside)
+    }
+
+    /// Makes changes durable, all or none.
     ///
     /// # Errors
     /// The disk; nothing has changed then.
-    pub fn commit(&self, added: &[Live], removed: &[Target]) -> Result<(), LedgerError> {
-        self.write(added, removed)
-            .map_err(|source| LedgerError::File { path: self.path.clone(), source })
-    }
-
-    fn write(&self, added: &[Live], removed: &[Target]) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut table = transaction.open_table(BLOCKS)?;
-            for target in removed {
-                table.remove(&*target.to_string())?;
-            }
-            for Live { info, event } in added {
-                let requester = info.requester.map(|address| address.to_string());
-                let until = match info.until {
-                    Until::Permanent => None,
-                    Until::At(time) => Some(time),
-                };
-                let value = (
-                    info.since,
-                    until,
-                    event.0,
-                    info.peer_uid,
-                    info.peer_pid,
-                    requester.as_deref().unwrap_or_default(),
-                    &*info.reason,
-                    &*info.rule_name,
-                    &*info.alert_id,
-                );
-                table.insert(&*info.target.to_string(), value)?;
-            }
-        }
-        transaction.commit()?;
+    pub fn commit(&mut self, entry: &Entry) -> Result<(), LedgerError> {
+        let opened = self.database.take().map_or_else(|| open(&self.path), Ok);
+        let written = opened.and_then(|database| write(&database, entry).map(|()| database));
+        self.database = Some(written.map_err(|source| LedgerError::of(&self.path, source))?);
         Ok(())
     }
+}
 
-    fn read(&self) -> Result<BTreeMap<Target, Live>, redb::Error> {
-        // Opening for writing makes the table in a new file.
-        let transaction = self.database.begin_write()?;
-        transaction.open_table(BLOCKS)?;
-        transaction.commit()?;
-        let mut records = BTreeMap::new();
-        for row in self.database.begin_read()?.open_table(BLOCKS)?.iter()? {
-            let (key, value) = row?;
-            let Ok(target) = key.value().parse() else { continue };
-            let (since, until, event, peer_uid, peer_pid, requester, reason, rule_name, alert_id) =
-                value.value();
-            let info = BlockInfo {
-                target,
-                since,
-                until: until.map_or(Until::Permanent, Until::At),
-                reason: Text::truncated(reason),
-                rule_name: Text::truncated(rule_name),
-                alert_id: Text::truncated(alert_id),
-                peer_uid,
-                peer_pid,
-                requester: requester.parse().ok(),
-                in_force: false,
-            };
-            records.insert(target, Live { info, event: EventId(event) });
+fn open(path: &Path) -> Result<Database, redb::Error> {
+    Ok(Database::builder().set_cache_size(CACHE_BYTES).create(path)?)
+}
+
+fn write(database: &Database, entry: &Entry) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut blocks = transaction.open_table(BLOCKS)?;
+        for target in &entry.removed {
+            blocks.remove(&*target.to_string())?;
         }
-        Ok(records)
+        for live in &entry.added {
+            insert(&mut blocks, live)?;
+        }
+        let mut ended = transaction.open_table(ENDED)?;
+        for (target, record) in &entry.ended {
+            let key = target.to_string();
+            match record {
+                Some(Ended { offences, last }) => ended.insert(&*key, (*offences, *last))?,
+                None => ended.remove(&*key)?,
+            };
+        }
+        let mut immune = transaction.open_table(IMMUNE)?;
+        for (target, until) in &entry.immune {
+            let key = target.to_string();
+            match until {
+                Some(until) => immune.insert(&*key, *until)?,
+                None => immune.remove(&*key)?,
+            };
+        }
+        transaction.open_table(ADOPTED)?.insert((), ())?;
     }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn read(database: &Database) -> Result<Records, redb::Error> {
+    // Opening for writing makes the tables in a new file.
+    let transaction = database.begin_write()?;
+    transaction.open_table(BLOCKS)?;
+    transaction.open_table(ENDED)?;
+    transaction.open_table(IMMUNE)?;
+    transaction.open_table(ADOPTED)?;
+    transaction.commit()?;
+    let transaction = database.begin_read()?;
+    let mut records =
+        Records { adopted: !transaction.open_table(ADOPTED)?.is_empty()?, ..Records::default() };
+    for row in transaction.open_table(BLOCKS)?.iter()? {
+        let (key, value) = row?;
+        let Ok(target) = key.value().parse() else { continue };
+        records.blocks.insert(target, live(target, value.value()));
+    }
+    for row in transaction.open_table(ENDED)?.iter()? {
+        let (key, value) = row?;
+        let (Ok(target), (offences, last)) = (key.value().parse(), value.value()) else { continue };
+        records.ended.insert(target, Ended { offences, last });
+    }
+    for row in transaction.open_table(IMMUNE)?.iter()? {
+        let (key, until) = row?;
+        let Ok(target) = key.value().parse() else { continue };
+        records.immune.insert(target, until.value());
+    }
+    Ok(records)
+}
+
+fn insert(table: &mut redb::Table<'_, &str, Value>, live: &Live) -> Result<(), redb::StorageError> {
+    let Live { info, event, .. } = live;
+    let requester = info.requester.map(|address| address.to_string()).unwrap_or_default();
+    let until = match info.until {
+        Until::Permanent => None,
+        Until::At(time) => Some(time),
+    };
+    let peer = (info.peer_uid, info.peer_pid, requester.as_str());
+    let texts = (&*info.reason, &*info.rule_name, &*info.alert_id);
+    let value = (info.since, until, info.offences, event.0, peer, texts);
+    table.insert(&*info.target.to_string(), value).map(drop)
+}
+
+fn live(target: Target, value: <Value as redb::Value>::SelfType<'_>) -> Live {
+    let (since, until, offences, event, (peer_uid, peer_pid, requester), texts) = value;
+    let (reason, rule_name, alert_id) = texts;
+    let info = BlockInfo {
+        target,
+        since,
+        until: until.map_or(Until::Permanent, Until::At),
+        reason: Text::truncated(reason),
+        rule_name: Text::truncated(rule_name),
+        alert_id: Text::truncated(alert_id),
+        peer_uid,
+        peer_pid,
+        requester: requester.parse().ok(),
+        offences,
+        in_force: false,
+    };
+    Live { info, event: EventId(event), of_this_run: false }
 }
 
 /// Why the ledger cannot be used.
@@ -128,9 +246,20 @@ pub enum LedgerError {
     /// The directory is missing.
     #[error("{dir} does not exist; make it with `install -d -m 0700 {dir}`", dir = .0.display())]
     NoDirectory(PathBuf),
-    /// redb's error.
+    /// The directory cannot be written.
+    #[error("the ledger's directory cannot be written: {0}")]
+    Directory(#[from] io::Error),
+    /// The file is there and cannot be had: in use, no permission, disk full.
     #[error("the ledger {} cannot be used: {source}", path.display())]
-    File {
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: redb::Error,
+    },
+    /// What is in it cannot be understood.
+    #[error("the ledger {} is damaged, or of another release: {source}", path.display())]
+    Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -138,12 +267,41 @@ pub enum LedgerError {
     },
 }
 
-/// since, until, event, peer uid, peer pid, requester, reason, rule name, alert id.
-type Value =
-    (u64, Option<u64>, u128, u32, i32, &'static str, &'static str, &'static str, &'static str);
+impl LedgerError {
+    fn of(path: &Path, source: redb::Error) -> Self {
+        let path = path.to_owned();
+        match &source {
+            redb::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
+                Self::Unusable { path, source }
+            }
+            redb::Error::DatabaseAlreadyOpen | redb::Error::PreviousIo => {
+                Self::Unusable { path, source }
+            }
+            _ => Self::Damaged { path, source },
+        }
+    }
+}
 
-/// The key is the target as text.
+/// since, until, offences, event, (peer uid, peer pid, requester), (reason, rule name, alert id).
+type Value = (
+    u64,
+    Option<u64>,
+    u32,
+    u128,
+    (u32, i32, &'static str),
+    (&'static str, &'static str, &'static str),
+);
+
+/// The keys are targets as text.
 const BLOCKS: TableDefinition<'_, &str, Value> = TableDefinition::new("blocks");
+const ENDED: TableDefinition<'_, &str, (u32, u64)> = TableDefinition::new("ended");
+/// Until when, in seconds since the Unix epoch.
+const IMMUNE: TableDefinition<'_, &str, u64> = TableDefinition::new("immune");
+/// Has a row once anything was written.
+const ADOPTED: TableDefinition<'_, (), ()> = TableDefinition::new("adopted");
+/// Attempts to read a file, each of which ended the daemon: then it is damaged.
+const ATTEMPTS: u64 = 3;
+const CRASHES: &str = "reading it ended webhook-privd several times";
 /// redb's default of 1 GiB is for databases.
 const CACHE_BYTES: usize = 1 << 20;
 
@@ -162,9 +320,14 @@ mod tests {
             peer_uid: 999,
             peer_pid: 42,
             requester: Some("2001:db8::9".parse().unwrap()),
+            offences: 2,
             in_force: false,
         };
-        Live { info, event: EventId(7) }
+        Live { info, event: EventId(7), of_this_run: false }
+    }
+
+    fn added(rows: Vec<Live>) -> Entry {
+        Entry { added: rows, ..Entry::default() }
     }
 
     #[test]
@@ -175,30 +338,70 @@ mod tests {
             ["198.51.100.7", "198.51.100.0/24", "2001:db8::/48", "2001:db8::7"]
                 .map(|text| text.parse().unwrap())
                 .to_vec();
+        let ended = Ended { offences: 3, last: 5 };
         {
-            let (ledger, records) = Ledger::open(&path).unwrap();
-            assert!(records.is_empty());
-            let rows: Vec<_> = targets.iter().map(|target| live(*target, "one")).collect();
-            ledger.commit(&rows, &[]).unwrap();
-            ledger.commit(&[live(targets[0], "two")], &[targets[1]]).unwrap();
+            let (mut ledger, records) = Ledger::open(&path).unwrap();
+            assert!(records.blocks.is_empty() && !records.adopted);
+            ledger
+                .commit(&added(targets.iter().map(|target| live(*target, "one")).collect()))
+                .unwrap();
+            let entry = Entry {
+                added: vec![live(targets[0], "two")],
+                removed: vec![targets[1]],
+                ended: vec![(targets[1], Some(ended)), (targets[2], Some(ended))],
+                immune: vec![(targets[1], Some(99)), (targets[2], Some(99))],
+            };
+            ledger.commit(&entry).unwrap();
+            let entry = Entry {
+                ended: vec![(targets[2], None)],
+                immune: vec![(targets[2], None)],
+                ..Entry::default()
+            };
+            ledger.commit(&entry).unwrap();
         }
         let (_, records) = Ledger::open(&path).unwrap();
-        assert_eq!(records.len(), 3);
-        assert_eq!(records[&targets[0]], live(targets[0], "two"));
-        assert_eq!(records[&targets[3]], live(targets[3], "one"));
+        assert_eq!(records.blocks.len(), 3);
+        assert_eq!(records.blocks[&targets[0]], live(targets[0], "two"));
+        assert_eq!(records.blocks[&targets[3]], live(targets[3], "one"));
+        assert_eq!(records.ended, HashMap::from([(targets[1], ended)]));
+        assert_eq!(records.immune, BTreeMap::from([(targets[1], 99)]));
+        assert!(records.adopted);
     }
 
     #[test]
-    fn a_second_daemon_and_a_damaged_file_are_told_in_a_sentence() {
+    fn a_second_daemon_and_a_missing_directory_are_told_in_a_sentence() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ledger.redb");
         let first = Ledger::open(&path).unwrap();
-        let error = Ledger::open(&path).unwrap_err().to_string();
-        assert!(error.contains("ledger.redb cannot be used"), "{error}");
+        let error = Ledger::open(&path).unwrap_err();
+        assert!(error.to_string().contains("ledger.redb cannot be used"), "{error}");
+        assert!(matches!(error, LedgerError::Unusable { .. }));
         drop(first);
-        std::fs::write(&path, "not a ledger").unwrap();
-        assert!(Ledger::open(&path).is_err());
         let missing = directory.path().join("none/ledger.redb");
         assert!(Ledger::open(&missing).unwrap_err().to_string().contains("install -d"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_ledger_or_of_another_format_is_damaged_and_can_be_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.redb");
+        let other = |path: &Path| {
+            let database = Database::create(path).unwrap();
+            let transaction = database.begin_write().unwrap();
+            transaction.open_table(TableDefinition::<&str, u8>::new("blocks")).unwrap();
+            transaction.commit().unwrap();
+        };
+        let garbage = |path: &Path| fs::write(path, "not a ledger").unwrap();
+        let crashing = |path: &Path| {
+            drop(Ledger::open(path).unwrap());
+            fs::write(path.with_extension("attempts"), "...").unwrap();
+        };
+        for (number, make) in [other as fn(&Path), garbage, crashing].into_iter().enumerate() {
+            make(&path);
+            let error = Ledger::open(&path).unwrap_err();
+            assert!(matches!(error, LedgerError::Damaged { .. }), "{number}: {error:?}");
+            let aside = Ledger::set_aside(&path, u64::try_from(number).unwrap()).unwrap();
+            assert!(aside.exists() && !path.exists());
+        }
     }
 }

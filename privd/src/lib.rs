@@ -3,42 +3,46 @@
 //!
 //! The way of a request: [`session`] reads a frame from a [`peer`] whose role permits the verb and
 //! answers from the [`snapshot`] if nothing must change; otherwise the [`enforcer`] asks
-//! [`policy`], has the [`engine`] make and read back the change, commits the [`ledger`] and
-//! answers. [`program`] is the only place that starts programs.
+//! [`policy`], commits the [`ledger`], has the [`firewall`] make and read back the change, and
+//! answers. What nobody asks for, it does in [`reconcile`].
 
 pub mod acceptor;
 pub mod audit;
+pub mod batch;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod enforcer;
-pub mod engine;
 pub mod ledger;
 pub mod listener;
 pub mod logging;
 pub mod peer;
 pub mod policy;
 pub mod privilege;
-pub mod program;
 pub mod protected;
+pub mod quota;
+pub mod reconcile;
+pub mod recover;
 pub mod session;
 pub mod snapshot;
+pub mod watcher;
 
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
 use slog::{Logger, error, info};
 
 use crate::acceptor::{Acceptor, TurnedAway};
 pub use crate::cli::{Invocation, Options};
 use crate::config::{Config, Engine};
-use crate::enforcer::{Enforcer, Order};
-use crate::engine::ufw::Ufw;
-use crate::ledger::Ledger;
+use crate::enforcer::{End, Enforcer, Order};
+use crate::ledger::{Ledger, LedgerError, Records};
 use crate::listener::Listener;
-use crate::program::Program;
+use firewall::program::Program;
+use firewall::ufw::Ufw;
 
 /// Starts the daemon and works until SIGTERM. Each line of the start is a condition: what does not
 /// hold ends it.
@@ -52,6 +56,9 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         return Ok(());
     }
     privilege::check_root()?;
+    if options.recover {
+        return recover::run(&config.ledger.0, &logging::logger());
+    }
     if let Some(path) = Program::missing() {
         return Err(StartError::Missing(path));
     }
@@ -62,15 +69,22 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     if !options.unconfined {
         privilege::check_mount_view()?;
     }
-    let (ledger, records) = Ledger::open(&config.ledger.0)?;
+    let opened = open_ledger(&config.ledger.0, &log)?;
     info!(log, "webhook-privd starts"; "version" => env!("CARGO_PKG_VERSION"),
-        "live_blocks" => records.len(), "enforce" => config.enforce);
+        "live_blocks" => opened.1.blocks.len(), "enforce" => config.enforce);
     let Engine::Ufw = config.firewall;
-    let engine = Box::new(Ufw::new(config.cut_connections, log.clone()));
-    let enforcer = Enforcer::new(engine, ledger, records, config, log.clone());
+    let engine = Box::new(Ufw::new(config.cut_connections, &config.ledger.0, log.clone()));
+    let enforcer = Enforcer::new(engine, opened, config, Box::new(clock::now), log.clone());
     let published = enforcer.published();
     let (orders, queue) = sync_channel(QUEUE);
-    let working = spawn("enforcer", move || enforcer.run(&queue))?;
+    let working = spawn("enforcer", move || {
+        let end = enforcer.run(&queue);
+        // The main thread waits for signals; it needs none if it is what ended this.
+        let _ = kill(Pid::this(), Signal::SIGTERM);
+        end
+    })?;
+    let (watching, watcher_log) = (orders.clone(), log.clone());
+    spawn("watcher", move || watcher::run(&watching, &watcher_log))?;
     let socket = listener.socket.try_clone().map_err(StartError::Thread)?;
     let acceptor = Acceptor {
         frontend,
@@ -88,11 +102,25 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     drop(listener);
     // What has queued up is finished: a batch is never left half done.
-    if orders.send(Order::Stop).is_ok() {
-        let _ = working.join();
+    let _ = orders.send(Order::Stop);
+    if let Ok(End::Replaced) = working.join() {
+        return Err(StartError::Replaced);
     }
     info!(log, "webhook-privd has stopped");
     Ok(())
+}
+
+/// A ledger that cannot be read is kept aside: what is in force is adopted from the firewall.
+fn open_ledger(path: &Path, log: &Logger) -> Result<(Ledger, Records), StartError> {
+    match Ledger::open(path) {
+        Err(problem @ LedgerError::Damaged { .. }) => {
+            let aside = Ledger::set_aside(path, clock::now().wall).map_err(StartError::Aside)?;
+            error!(log, "the ledger is set aside, and blocks are adopted from ufw's rules";
+                "why" => %problem, "kept_as" => %aside.display());
+            Ok(Ledger::open(path)?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 /// Blocked in every thread, so that [`serve_signals`] gets them and no ufw run is interrupted.
@@ -118,7 +146,10 @@ fn serve_signals(signals: &SigSet, path: &Path, orders: &SyncSender<Order>, log:
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)
 }
 
@@ -145,7 +176,18 @@ pub enum StartError {
     Privilege(#[from] privilege::PrivilegeError),
     /// The ledger.
     #[error(transparent)]
-    Ledger(#[from] ledger::LedgerError),
+    Ledger(#[from] LedgerError),
+    /// A ledger that cannot be read stays in the way.
+    #[error("a ledger that cannot be read cannot be set aside: {0}")]
+    Aside(std::io::Error),
+    /// ufw's files are no longer those that this process may write.
+    #[error(
+        "ufw's rules files were replaced by others (ufw reset, sed -i); start webhook-privd again to see them"
+    )]
+    Replaced,
+    /// A rules file that is not whole could not be restored.
+    #[error("a damaged rules file could not be restored; its words are above")]
+    NotRecovered,
     /// The operating system refuses a thread or a descriptor.
     #[error("the system refuses a thread: {0}")]
     Thread(std::io::Error),
@@ -158,8 +200,10 @@ impl StartError {
             Self::Usage(_) => 64,
             Self::Config(_) | Self::User(_) | Self::Missing(_) | Self::Listen(_) => 78,
             Self::Privilege(_) => 77,
-            Self::Ledger(ledger::LedgerError::NoDirectory(_)) => 78,
-            Self::Ledger(_) | Self::Thread(_) => 70,
+            Self::Ledger(LedgerError::NoDirectory(_)) => 78,
+            // EX_TEMPFAIL: started again, it works.
+            Self::Replaced => 75,
+            Self::Ledger(_) | Self::Thread(_) | Self::Aside(_) | Self::NotRecovered => 70,
         }
     }
 }

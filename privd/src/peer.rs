@@ -103,7 +103,7 @@ mod tests {
         let peer = |uid| Peer { uid, gid: 0, pid: 1, role: role_of(uid, frontend).unwrap() };
         let target: protocol::Target = "198.51.100.7".parse().unwrap();
         for request in [
-            Request::Unblock(Unblock { event: EventId(0), targets: None }),
+            Request::Unblock(Unblock { event: EventId(0), targets: None, immune_for: 0 }),
             Request::List(List { after: None, limit: 1 }),
             Request::Show(target),
         ] {

@@ -8,6 +8,9 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd;
 
+use firewall::ufw::files::RulesFiles;
+use firewall::ufw::lock;
+
 /// Whether this is root at all: what comes before the capabilities are dropped needs it.
 ///
 /// # Errors
@@ -72,6 +75,8 @@ pub fn check_mount_view() -> Result<(), PrivilegeError> {
         Ok(_) => UFW_WRITABLE,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => NO_UFW,
         Err(_) if Path::new(INIT_SOCKET).exists() => INIT_REACHABLE,
+        Err(_) if !RulesFiles::writable() => RULES_READ_ONLY,
+        Err(_) if !lock::is_apart() => SAME_LOCK,
         Err(_) => return Ok(()),
     };
     Err(PrivilegeError::Wrong(problem))
@@ -104,6 +109,11 @@ const UFW_WRITABLE: &str = "/etc/ufw/before.rules is writable here: who takes th
     and user6.rules";
 const INIT_REACHABLE: &str = "/run/systemd/private is visible here: PID 1 would start a root \
     shell for whoever takes this process over. Start it by its unit, or with a private /run";
+const RULES_READ_ONLY: &str = "/etc/ufw/user.rules and user6.rules must be writable here: start it \
+    by its unit, or bind both";
+const SAME_LOCK: &str = "ufw's lock is not bound apart: /run/webhook-privd-lock/host must be the \
+    host's /run/ufw.lock, and /run/ufw.lock a file of its own. Start it by its unit, or with these \
+    binds; otherwise a rule that somebody adds beside a block could be lost";
 /// ufw runs what stands here as root when it starts.
 const ROOT_AT_BOOT: &str = "/etc/ufw/before.rules";
 /// PID 1 trusts every uid 0 on it.

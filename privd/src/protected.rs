@@ -2,46 +2,44 @@
 //! administrator's ufw rules allow, and what the configuration lists.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::iter::repeat;
+use std::net::IpAddr;
 
+use firewall::Allowed;
+use hosttext::settings;
 use ipnet::{IpNet, Ipv4Net};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use protocol::{Refusal, Target, canonical};
 
-/// A network and the rule it was read from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Network {
-    /// The network.
-    pub net: IpNet,
-    /// Where it stands, for messages.
-    pub rule: String,
-}
-
 /// Everything that is protected now, in the order in which reasons are given.
 #[derive(Clone, Debug, Default)]
-pub struct Protected(Vec<(Refusal, Network)>);
+pub struct Protected(Vec<(Refusal, Allowed)>);
 
 impl Protected {
     /// Collects what is protected on this host now.
     ///
     /// # Errors
     /// The host's own addresses cannot be listed; then nothing may be blocked.
-    pub fn gather(never_block: &[IpNet], allowed: Vec<Network>) -> Result<Self, nix::Error> {
+    pub fn gather(never_block: &[IpNet], allowed: Vec<Allowed>) -> Result<Self, nix::Error> {
         let host = own_addresses()?.into_iter().map(|network| (Refusal::OwnAddress, network));
-        let gateways = gateways(&text(ROUTE4), &text(ROUTE6)).into_iter();
-        let gateways = gateways.map(|network| (Refusal::Gateway, network));
-        let resolvers = RESOLVERS.iter().flat_map(|path| resolvers(&text(path), path));
-        let resolvers = resolvers.map(|network| (Refusal::Resolver, network));
+        let gateways = settings::gateways(&text(ROUTE4), &text(ROUTE6)).into_iter();
+        let gateways =
+            gateways.map(|address| (Refusal::Gateway, self::host(address, "the routing table")));
+        let of =
+            |path: &'static str| settings::resolvers(&text(path)).into_iter().zip(repeat(path));
+        let resolvers = RESOLVERS.into_iter().flat_map(of);
+        let resolvers =
+            resolvers.map(|(address, path)| (Refusal::Resolver, self::host(address, path)));
         Ok(Self::of(host.chain(gateways).chain(resolvers), never_block, allowed))
     }
 
     fn of(
-        host: impl Iterator<Item = (Refusal, Network)>,
+        host: impl Iterator<Item = (Refusal, Allowed)>,
         never_block: &[IpNet],
-        allowed: Vec<Network>,
+        allowed: Vec<Allowed>,
     ) -> Self {
-        let listed = |net: &IpNet| Network { net: *net, rule: "never-block".to_owned() };
+        let listed = |net: &IpNet| Allowed { net: *net, rule: "never-block".to_owned() };
         let listed = never_block.iter().map(|net| (Refusal::NeverBlock, listed(net)));
         let allowed = allowed.into_iter().map(|network| (Refusal::UfwAllow, network));
         Self(reserved().chain(host).chain(listed).chain(allowed).collect())
@@ -49,7 +47,7 @@ impl Protected {
 
     /// What would be protected on a host without addresses.
     #[cfg(test)]
-    pub fn without_host(never_block: &[IpNet], allowed: Vec<Network>) -> Self {
+    pub fn without_host(never_block: &[IpNet], allowed: Vec<Allowed>) -> Self {
         Self::of(std::iter::empty(), never_block, allowed)
     }
 
@@ -69,15 +67,15 @@ impl Protected {
     }
 }
 
-fn reserved() -> impl Iterator<Item = (Refusal, Network)> {
+fn reserved() -> impl Iterator<Item = (Refusal, Allowed)> {
     RESERVED.iter().filter_map(|(net, rule)| {
         let net = net.parse().ok()?;
-        Some((Refusal::Reserved, Network { net, rule: (*rule).to_owned() }))
+        Some((Refusal::Reserved, Allowed { net, rule: (*rule).to_owned() }))
     })
 }
 
 /// Addresses of the interfaces, and the broadcast addresses of their IPv4 networks.
-fn own_addresses() -> Result<Vec<Network>, nix::Error> {
+fn own_addresses() -> Result<Vec<Allowed>, nix::Error> {
     let mut found = Vec::new();
     for interface in getifaddrs()? {
         let name = format!("interface {}", interface.interface_name);
@@ -99,39 +97,6 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
 }
 
-/// Default gateways from `/proc/net/route` and `/proc/net/ipv6_route` (proc(5)): hexadecimal, IPv4
-/// in the host's byte order.
-fn gateways(route4: &str, route6: &str) -> Vec<Network> {
-    let v4 = route4.lines().skip(1).filter_map(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let [_, "00000000", gateway, _, _, _, _, "00000000", ..] = fields.as_slice() else {
-            return None;
-        };
-        let bits = u32::from_str_radix(gateway, 16).ok()?;
-        Some(IpAddr::from(Ipv4Addr::from(bits.to_ne_bytes())))
-    });
-    let v6 = route6.lines().filter_map(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let [destination, "00", _, _, gateway, ..] = fields.as_slice() else { return None };
-        let bits = u128::from_str_radix(gateway, 16).ok()?;
-        let default = destination.bytes().all(|digit| digit == b'0');
-        default.then(|| IpAddr::from(Ipv6Addr::from(bits)))
-    });
-    let given = v4.chain(v6).filter(|gateway| !gateway.is_unspecified());
-    given.map(|gateway| host(gateway, "the routing table")).collect()
-}
-
-/// `nameserver` lines of resolv.conf(5).
-fn resolvers(text: &str, path: &str) -> Vec<Network> {
-    let servers = text.lines().filter_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let ("nameserver", server) = (words.next()?, words.next()?) else { return None };
-        // A link-local server carries its zone.
-        server.split('%').next()?.parse::<IpAddr>().ok()
-    });
-    servers.map(|server| host(server, path)).collect()
-}
-
 /// The IPv4 address inside a NAT64 (RFC 6052) or 6to4 (RFC 3056) address: blocking the one is a
 /// way to hit the other.
 fn embedded_v4(target: Target) -> Option<Target> {
@@ -146,8 +111,8 @@ fn embedded_v4(target: Target) -> Option<Target> {
     Target::network(Ipv4Net::new(octets.into(), prefix).ok()?.trunc().into()).ok()
 }
 
-fn host(address: IpAddr, rule: &str) -> Network {
-    Network { net: IpNet::from(canonical(address)), rule: rule.to_owned() }
+fn host(address: IpAddr, rule: &str) -> Allowed {
+    Allowed { net: IpNet::from(canonical(address)), rule: rule.to_owned() }
 }
 
 /// A file that is not there protects nothing.
@@ -228,31 +193,6 @@ mod tests {
         ] {
             assert_eq!(covered(&set, target), expected, "{target}");
         }
-    }
-
-    #[test]
-    fn the_default_gateways_are_read_from_both_tables() {
-        let route4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
-            eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
-            eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
-            tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n";
-        let route6 = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
-            20010db8000000000000000000000001 00000400 00000001 00000000 00000003 eth0\n\
-            20010db8000000000000000000000000 40 00000000000000000000000000000000 00 \
-            00000000000000000000000000000000 00000100 00000001 00000000 00000001 eth0\n";
-        let found: Vec<_> =
-            gateways(route4, route6).iter().map(|network| network.net.to_string()).collect();
-        assert_eq!(found, ["192.0.2.1/32", "2001:db8::1/128"]);
-        assert!(gateways("", "garbage\n\n00").is_empty());
-    }
-
-    #[test]
-    fn name_servers_are_read_with_and_without_a_zone() {
-        let text = "# nameserver 9.9.9.9\nnameserver 192.0.2.53\n nameserver fe80::1%eth0\n\
-            search example.org\nnameserver\nnameserver x\n";
-        let found: Vec<_> =
-            resolvers(text, "x").iter().map(|network| network.net.to_string()).collect();
-        assert_eq!(found, ["192.0.2.53/32", "fe80::1/128"]);
     }
 
     #[test]

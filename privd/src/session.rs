@@ -16,8 +16,9 @@ use protocol::{
 use slog::{Logger, warn};
 
 use crate::audit;
+use crate::clock;
 use crate::enforcer::{Answer, Order};
-use crate::peer::Peer;
+use crate::peer::{Peer, Role};
 use crate::policy::{self, Asker};
 use crate::snapshot::Published;
 
@@ -38,7 +39,7 @@ impl Session {
     /// Serves the connection until the peer goes, breaks the protocol, or stops reading.
     pub fn serve(self, stream: UnixStream) {
         let (replies, outgoing) = mpsc::channel();
-        // A place in this channel is a request that may be unanswered.
+        // A place in this channel is a request that may be unanswered, or part of a large one.
         let (take, give_back) = mpsc::sync_channel(IN_FLIGHT);
         let Ok(writing) = stream.try_clone() else { return };
         let (log, peer) = (self.log.clone(), self.peer);
@@ -53,7 +54,13 @@ impl Session {
         while take.send(()).is_ok() {
             incoming.deadline = None;
             match frame::read::<RequestFrame>(&mut incoming) {
-                Ok(message) => self.dispatch(message, &replies),
+                Ok(message) => {
+                    let places = places(&message.request);
+                    for _ in 1..places {
+                        let _ = take.send(());
+                    }
+                    self.dispatch(message, places, &replies);
+                }
                 Err(error) => {
                     self.end(&error, &mut incoming.stream);
                     break;
@@ -65,11 +72,11 @@ impl Session {
         let _ = writing.join();
     }
 
-    fn dispatch(&self, message: RequestFrame, replies: &Sender<ReplyFrame>) {
+    fn dispatch(&self, message: RequestFrame, places: usize, replies: &Sender<Outgoing>) {
         let RequestFrame { id, request } = message;
         let replies = replies.clone();
         // The writer may be gone; then there is nobody to tell.
-        let answer = Box::new(move |reply| drop(replies.send(ReplyFrame { id, reply })));
+        let answer = Box::new(move |reply| drop(replies.send((ReplyFrame { id, reply }, places))));
         let verb = request.verb();
         if !self.peer.may(&request) {
             warn!(self.log, "request"; "verb" => verb, "outcome" => "forbidden", "peer" => %self.peer);
@@ -126,8 +133,10 @@ impl Session {
 
     fn show(&self, target: Target) -> Shown {
         let snapshot = self.published.read();
-        let asker = Asker { role: self.peer.role, requester: None };
-        let denial = policy::decide(target, asker, &snapshot.protected, &snapshot.config).err();
+        // What an alert would be told: an operator is bound by less.
+        let asker = Asker { role: Role::Frontend, requester: None, wall: clock::now().wall };
+        let (protected, immune) = (&snapshot.protected, &snapshot.immune);
+        let denial = policy::decide(target, asker, protected, immune, &snapshot.config).err();
         Shown {
             block: snapshot.around(target).map(|live| live.info.clone()),
             refusal: denial.as_ref().map(|denial| denial.refusal),
@@ -150,6 +159,7 @@ impl Session {
             ),
             max_blocks: count(snapshot.config.max_blocks),
             queued: self.published.queued.load(Ordering::Relaxed),
+            drift: snapshot.drift,
             verified_at: snapshot.verified_at,
         }
     }
@@ -165,6 +175,17 @@ impl Session {
         }
         warn!(self.log, "connection ended by privd"; "why" => %error, "peer" => %self.peer);
         drop(stream.shutdown(Shutdown::Both));
+    }
+}
+
+/// A reply, and the places that its request took.
+type Outgoing = (ReplyFrame, usize);
+
+/// A connection's memory is bounded by targets, not by requests.
+fn places(request: &Request) -> usize {
+    match request {
+        Request::Block(block) => block.targets.as_slice().len().div_ceil(TARGETS_A_PLACE),
+        _ => 1,
     }
 }
 
@@ -192,17 +213,19 @@ impl Read for Frames {
 /// Writes replies until the connection ends; a peer that does not read loses it.
 fn write(
     mut stream: UnixStream,
-    outgoing: &Receiver<ReplyFrame>,
+    outgoing: &Receiver<Outgoing>,
     give_back: &Receiver<()>,
 ) -> Result<(), FrameError> {
     stream.set_write_timeout(Some(FRAME_DEADLINE))?;
-    while let Ok(reply) = outgoing.recv() {
+    while let Ok((reply, places)) = outgoing.recv() {
         if let Err(error) = frame::write(&mut stream, &reply) {
             drop(stream.shutdown(Shutdown::Both));
             return Err(error);
         }
-        // Cannot fail: each reply's request took a place.
-        let _ = give_back.try_recv();
+        // Cannot fail: each reply's request took these places.
+        for _ in 0..places {
+            let _ = give_back.try_recv();
+        }
     }
     Ok(())
 }
@@ -211,5 +234,7 @@ fn write(
 const FRAME_DEADLINE: Duration = Duration::from_secs(10);
 /// Unanswered requests of one connection.
 pub const IN_FLIGHT: usize = 64;
+/// The largest request takes 40 of the places.
+const TARGETS_A_PLACE: usize = 256;
 /// Bytes of stack of a connection's thread.
 pub const STACK: usize = 256 << 10;

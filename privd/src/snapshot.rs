@@ -6,17 +6,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use protocol::{Enforced, Target, Text};
 
+use crate::clock;
 use crate::config::Config;
-use crate::engine::ufw::Stamp;
 use crate::ledger::Live;
-use crate::policy;
+use crate::policy::{self, Immune};
 use crate::protected::Protected;
+use firewall::ufw::view::Stamp;
 
 /// The state after the enforcer's last change or look.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Every live block.
     pub blocks: Arc<BTreeMap<Target, Live>>,
+    /// What alerts may not put back.
+    pub immune: Arc<Immune>,
     /// What was protected then.
     pub protected: Arc<Protected>,
     /// The configuration in force.
@@ -25,6 +28,8 @@ pub struct Snapshot {
     pub problem: Option<Text>,
     /// The state of the rules that `blocks` was read back from.
     pub stamp: Stamp,
+    /// Blocks that were found missing since the start.
+    pub drift: u64,
     /// When that was, in seconds since the Unix epoch.
     pub verified_at: Option<u64>,
 }
@@ -33,9 +38,10 @@ impl Snapshot {
     /// The block that already covers `target`, provided that nobody touched the rules since they
     /// were read back.
     pub fn in_force(&self, target: Target) -> Option<Enforced> {
+        let wall = clock::now().wall;
         [policy::widened(target, &self.config), target].into_iter().find_map(|target| {
-            let live = self.blocks.get(&target).filter(|live| live.info.in_force)?;
-            Some(live.enforced())
+            let live = self.blocks.get(&target)?;
+            (live.info.in_force && !live.is_over(wall)).then(|| live.enforced())
         })
     }
 

@@ -30,14 +30,15 @@
 //! tests in `message.rs`):
 //!
 //! ```text
-//! 01                                 version 1
-//! 46 00 00 00                        70 bytes follow
+//! 02                                 version 2
+//! 47 00 00 00                        71 bytes follow
 //! 07 00 00 00 00 00 00 00            request id 7
 //! 00 00 00 00                        Block
 //! 01 00 .. 00 (16 bytes)             event id 1
 //! 00                                 no requester
 //! 01 00 00 00 00 00 00 00            one target
 //! 00 00 00 00 c6 33 64 07 20         IPv4 198.51.100.7 /32
+//! 00                                 for as long as policy says
 //! ..                                 reason, rule name, alert id: three lengths of zero
 //! ```
 //!
@@ -58,7 +59,7 @@ pub use message::{
     Block, BlockInfo, EventId, Lift, LiftOutcome, List, MAX_TARGETS, Message, Page, Reply,
     ReplyFrame, Request, RequestFrame, Shown, Status, Targets, Unblock,
 };
-pub use outcome::{Enforced, Outcome, Refusal, Until, Verdict};
+pub use outcome::{Enforced, Outcome, Refusal, Term, Until, Verdict};
 pub use target::{Target, canonical};
 pub use text::Text;
 pub use untrusted::Untrusted;

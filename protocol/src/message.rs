@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Refusal, Target, Text, Until, Verdict};
+use crate::{Refusal, Target, Term, Text, Until, Verdict};
 
 /// The most targets in one request.
 pub const MAX_TARGETS: usize = 10_000;
@@ -103,6 +103,8 @@ pub struct Block {
     pub requester: Option<IpAddr>,
     /// What to block.
     pub targets: Targets,
+    /// For how long; None: as policy says, which only an operator's wish may exceed.
+    pub term: Option<Term>,
     /// Why, in the requester's words.
     pub reason: Text,
     /// The detection rule's name.
@@ -148,6 +150,8 @@ pub struct Unblock {
     pub event: EventId,
     /// Which blocks; None means all.
     pub targets: Option<Targets>,
+    /// For how many seconds the frontend cannot put them back.
+    pub immune_for: u32,
 }
 
 /// Asks for a page of live blocks, in the order of their addresses.
@@ -240,6 +244,8 @@ pub struct BlockInfo {
     pub peer_pid: i32,
     /// The address that asked webhookd; None for webhookctl.
     pub requester: Option<IpAddr>,
+    /// How many blocks of this target ended by themselves before.
+    pub offences: u32,
     /// Whether it was in force when last looked at.
     pub in_force: bool,
 }
@@ -276,6 +282,8 @@ pub struct Status {
     pub max_blocks: u64,
     /// Requests waiting for the firewall.
     pub queued: u64,
+    /// Blocks that were found missing from the firewall since privd started, each time counted.
+    pub drift: u64,
     /// When rules and kernel were last read back, in seconds since the Unix epoch.
     pub verified_at: Option<u64>,
 }

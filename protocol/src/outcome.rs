@@ -62,6 +62,17 @@ impl Outcome {
             Self::Unavailable => "unavailable",
         }
     }
+
+    /// How the target is in force, or in observe mode would be.
+    #[must_use]
+    pub const fn enforced(&self) -> Option<Enforced> {
+        match self {
+            Self::Blocked(enforced)
+            | Self::AlreadyBlocked(enforced)
+            | Self::WouldBlock(enforced) => Some(*enforced),
+            _ => None,
+        }
+    }
 }
 
 /// How a block is in force.
@@ -80,6 +91,15 @@ pub enum Until {
     Permanent,
     /// At this time, in seconds since the Unix epoch.
     At(u64),
+}
+
+/// For how long a block is to hold.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Term {
+    /// This many seconds.
+    Seconds(u32),
+    /// Until it is lifted; the longest there is.
+    Permanent,
 }
 
 /// Why policy refuses a target.

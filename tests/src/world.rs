@@ -136,15 +136,20 @@ impl World {
         self.start_webhookd();
     }
 
-    /// Starts webhook-privd as plain root in its view and waits for its socket.
+    /// Starts webhook-privd as plain root in its view and waits until it has looked at its blocks.
     pub fn start_privd(&mut self) {
+        self.start_privd_unready();
+        until("webhook-privd looks at its blocks", 20, || {
+            self.ctl_json("status")["verified_at"].is_string()
+        });
+    }
+
+    /// The same for a firewall that cannot be looked at.
+    pub fn start_privd_unready(&mut self) {
         let config = self.path("privd.toml");
         let child = self.spawn("privd.log", &["/mnt/webhook-privd", "--config", &config]);
         self.privd = Some(child);
         self.wait_for("webhook-privd is ready", "privd.log");
-        until("webhook-privd looks at its blocks", 20, || {
-            self.ctl_json("status")["verified_at"].is_string()
-        });
     }
 
     /// Starts webhookd as its own user, without any capability, and waits for it.
@@ -346,7 +351,7 @@ fn make_files(at: &Path) {
     fs::write(at.join("secret"), &secret).unwrap();
     fs::write(at.join("token"), format!("# for tests\n{secret} # kibana\n")).unwrap();
     let script = format!(
-        "cd {at}; mkdir run state; touch ufw.lock; chmod 755 run; chmod 700 state
+        "cd {at}; mkdir run state; touch ufw.lock own.lock; chmod 755 run; chmod 700 state
          cp -a /etc/ufw ufw; cp /usr/share/ufw/ufw.conf ufw/; cp /usr/share/ufw/*.init ufw/
          cp /usr/share/ufw/iptables/*.rules ufw/; chmod 640 ufw/*.rules ufw/*.init
          sed 's/^IPV6=.*/IPV6=yes/' /etc/default/ufw > default-ufw
@@ -391,7 +396,7 @@ const ADMINISTRATOR: &str = "
 ";
 
 /// What the unit of webhook-privd gives: a read-only /etc with two writable files, and a /run with nothing
-/// but the socket and the lock. The binaries are at /mnt, where every user can reach them.
+/// but the socket and two locks: the host's, and one for its own ufw. The binaries are at /mnt, where every user can reach them.
 const CONFINED: &str = "
     mount --bind /etc /etc; mount -o remount,bind,ro /etc
     mount --bind ufw /etc/ufw; mount --bind default-ufw /etc/default/ufw
@@ -401,7 +406,8 @@ const CONFINED: &str = "
     mount --bind passwd /etc/passwd; mount --bind group /etc/group
     mount -t tmpfs -o mode=755 tmpfs /run
     mkdir /run/webhook-privd; mount --bind run /run/webhook-privd
-    touch /run/ufw.lock; mount --bind ufw.lock /run/ufw.lock
+    mkdir /run/webhook-privd-lock; touch /run/webhook-privd-lock/host /run/ufw.lock
+    mount --bind ufw.lock /run/webhook-privd-lock/host; mount --bind own.lock /run/ufw.lock
     mount -o remount,bind,ro /run
     mount --bind $BIN /mnt
 ";

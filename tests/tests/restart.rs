@@ -55,6 +55,7 @@ fn an_order_under_way_is_finished_before_privd_stops() {
                 event: EventId(1),
                 requester: None,
                 targets: vec![ATTACKER.parse().unwrap()].try_into().unwrap(),
+                term: None,
                 reason: Text::default(),
                 rule_name: Text::default(),
                 alert_id: Text::default(),

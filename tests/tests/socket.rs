@@ -31,8 +31,8 @@ fn the_frontend_may_block_and_ask_for_status_and_nothing_else() {
     let target = ADDRESS.parse().unwrap();
     let targets = Targets::try_from(vec![target]).unwrap();
     for request in [
-        Request::Unblock(Unblock { event: EventId(1), targets: None }),
-        Request::Unblock(Unblock { event: EventId(2), targets: Some(targets) }),
+        Request::Unblock(Unblock { event: EventId(1), targets: None, immune_for: 0 }),
+        Request::Unblock(Unblock { event: EventId(2), targets: Some(targets), immune_for: 0 }),
         Request::List(List { after: None, limit: 1 }),
         Request::Show(target),
     ] {
@@ -89,7 +89,7 @@ fn every_request_is_logged_with_who_asked_what_and_what_became_of_it() {
     }
     let targets = [ADDRESS, "198.51.100.8"].map(|text| text.parse().unwrap());
     let targets = Some(Targets::try_from(targets.to_vec()).unwrap());
-    let unblock = Request::Unblock(Unblock { event: EventId(0xabc), targets });
+    let unblock = Request::Unblock(Unblock { event: EventId(0xabc), targets, immune_for: 0 });
     let Reply::Unblock(lifts) = operator.ask(unblock) else { panic!("no lifts") };
     assert_eq!(lifts.len(), 2);
     for (target, outcome) in [(ADDRESS, "lifted"), ("198.51.100.8", "not-blocked")] {
@@ -602,6 +602,7 @@ fn block_of(targets: Vec<Target>) -> Request {
         event: EventId(0x1234),
         requester: Some("10.9.0.2".parse().unwrap()),
         targets: Targets::try_from(targets).unwrap(),
+        term: None,
         reason: Text::default(),
         rule_name: Text::default(),
         alert_id: Text::default(),

@@ -175,18 +175,6 @@ fn a_socket_that_is_handed_over_is_used_if_it_admits_the_right_accounts() {
 }
 
 #[test]
-fn privd_does_not_start_on_a_ledger_that_is_damaged() {
-    let world = World::without_daemons("true");
-    fs::write(world.directory.path().join("state/ledger.redb"), "garbage".repeat(1000)).unwrap();
-    let output =
-        start(&world.confined, &["/mnt/webhook-privd", "--config", &world.path("privd.toml")]);
-    refused("garbage", &output, SOFTWARE, "webhook-privd", "/state/ledger.redb");
-    left_nothing(&world, "garbage");
-    let ledger = fs::read_to_string(world.directory.path().join("state/ledger.redb"));
-    assert_eq!(ledger.unwrap(), "garbage".repeat(1000), "the evidence is gone");
-}
-
-#[test]
 fn privd_does_not_start_without_net_admin() {
     let world = World::without_daemons("true");
     let without = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-all"];
@@ -215,13 +203,25 @@ fn privd_does_not_start_where_root_could_get_out_of_its_confinement() {
     // Each view differs from the confined one in one thing.
     let writable = world.confined.view("mount -o remount,bind,rw /etc/ufw");
     let private_run = "mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/webhook-privd /run/systemd
-        mount --bind run /run/webhook-privd";
+        mount --bind run /run/webhook-privd; mkdir /run/webhook-privd-lock
+        touch /run/webhook-privd-lock/host /run/ufw.lock";
+    let apart = "mount --bind ufw.lock /run/webhook-privd-lock/host";
+    let same = format!("cd {at}; {private_run}; {apart}; mount --bind ufw.lock /run/ufw.lock");
+    let same_lock = world.confined.view(&same);
+    let no_lock = world.confined.view(
+        "umount /run/webhook-privd-lock/host /run/ufw.lock
+        mount -o remount,bind,rw /run; rm /run/webhook-privd-lock/host",
+    );
+    let read_only = world.confined.view("umount /etc/ufw/user6.rules");
     let init = world.confined.view(&format!("cd {at}; {private_run}; touch /run/systemd/private"));
     let no_rules = world.confined.view("mount -t tmpfs tmpfs /etc/ufw");
     let no_programs = world.confined.view("mount -t tmpfs tmpfs /usr/sbin");
     for (place, code, words) in [
         (&writable, PERMISSION, "/etc/ufw/before.rules is writable here"),
         (&init, PERMISSION, "/run/systemd/private is visible here"),
+        (&read_only, PERMISSION, "user.rules and user6.rules must be writable here"),
+        (&same_lock, PERMISSION, "ufw's lock is not bound apart"),
+        (&no_lock, PERMISSION, "ufw's lock is not bound apart"),
         (&no_rules, PERMISSION, "/etc/ufw/before.rules is missing: install ufw"),
         (&no_programs, CONFIG, "/usr/sbin/ufw is missing: `apt install ufw"),
     ] {
@@ -237,7 +237,7 @@ fn privd_does_not_start_where_root_could_get_out_of_its_confinement() {
     refused("a shell", &output, PERMISSION, "webhook-privd", "before.rules is writable here");
     left_nothing(&world, "a shell");
     // And the same view as the first of these, but for the one thing, is good.
-    let good = world.confined.view(&format!("cd {at}; {private_run}"));
+    let good = world.confined.view(&format!("cd {at}; {private_run}; {apart}"));
     let mut daemon = good.command(&program);
     let log = fs::File::create(world.directory.path().join("privd.log")).unwrap();
     let daemon = Daemon(daemon.stderr(log).spawn().unwrap());

@@ -3,9 +3,10 @@
 use protocol::{BlockInfo, List, Page, Untrusted};
 use serde::Serialize;
 
-use crate::ctl::output::{Output, local, rfc3339, until_local, until_rfc3339};
+use crate::ctl::output::Output;
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::PrivdClient;
+use crate::times::{local, rfc3339, until_local, until_rfc3339};
 
 /// One block as JSON.
 #[derive(Serialize)]
@@ -20,6 +21,7 @@ pub(super) struct Row {
     requester: Option<String>,
     peer_uid: u32,
     peer_pid: i32,
+    offences: u32,
 }
 
 impl Row {
@@ -35,6 +37,7 @@ impl Row {
             requester: block.requester.map(|address| address.to_string()),
             peer_uid: block.peer_uid,
             peer_pid: block.peer_pid,
+            offences: block.offences,
         }
     }
 }
@@ -77,5 +80,44 @@ pub(super) fn why(block: &BlockInfo) -> String {
         (false, true) => rule.to_string(),
         (true, false) => reason.to_string(),
         (true, true) => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Text;
+
+    use super::*;
+    use crate::fake_privd::block_info;
+
+    #[test]
+    fn the_json_of_a_block_tells_its_end_and_its_offences() {
+        let row = serde_json::to_value(Row::new(&block_info(2))).unwrap();
+        let expected = serde_json::json!({
+            "target": "198.51.100.0/24",
+            "since": "2026-09-21T14:13:20Z",
+            "until": "2026-09-21T15:13:20Z",
+            "in_force": true,
+            "reason": "",
+            "rule_name": "SSH brute force",
+            "alert_id": "x-1",
+            "requester": "10.9.0.2",
+            "peer_uid": 4711,
+            "peer_pid": 12,
+            "offences": 2,
+        });
+        assert_eq!(row, expected);
+    }
+
+    #[test]
+    fn why_is_the_rule_and_the_reason_whichever_there_is() {
+        let mut block = block_info(0);
+        assert_eq!(why(&block), "SSH brute force");
+        block.reason = Text::truncated("scan");
+        assert_eq!(why(&block), "SSH brute force: scan");
+        block.rule_name = Text::default();
+        assert_eq!(why(&block), "scan");
+        block.reason = Text::default();
+        assert_eq!(why(&block), "-");
     }
 }

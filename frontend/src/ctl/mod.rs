@@ -13,10 +13,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use protocol::Target;
+use protocol::{Target, Term};
 
 use crate::ctl::output::Output;
-use crate::privd_client::{PrivdClient, PrivdError};
+use crate::privd_client::{DEFAULT_SOCKET, PrivdClient, PrivdError};
+use crate::term;
 
 /// Runs one command.
 ///
@@ -50,8 +51,12 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlError> {
     let privd = PrivdClient::new(&arguments.socket, PATIENCE);
     match &arguments.command {
-        Command::Block { targets, reason } => block::block(&privd, output, targets, reason).await,
-        Command::Unblock { targets, .. } => block::unblock(&privd, output, targets).await,
+        Command::Block { targets, term, reason } => {
+            block::block(&privd, output, targets, *term, reason).await
+        }
+        Command::Unblock { targets, immune_for, .. } => {
+            block::unblock(&privd, output, targets, *immune_for).await
+        }
         Command::List => list::list(&privd, output).await,
         Command::Show { target } => show::show(&privd, output, *target).await,
         Command::Status => status::status(&privd, output).await,
@@ -66,12 +71,7 @@ struct Arguments {
     #[arg(long, global = true)]
     json: bool,
     /// webhook-privd's socket
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        default_value = "/run/webhook-privd/privd.sock"
-    )]
+    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -84,6 +84,10 @@ enum Command {
         /// Address or network, for example 198.51.100.7 or 2001:db8::/64
         #[arg(required = true, value_name = "ADDR", value_parser = target)]
         targets: Vec<Target>,
+        /// For how long: 1h, 7d, permanent; taken as it is. Without it, block-for of privd.toml
+        /// decides
+        #[arg(long = "for", value_name = "TIME", value_parser = term)]
+        term: Option<Term>,
         /// Why; shown by `list`
         #[arg(long, default_value = "by hand")]
         reason: String,
@@ -96,6 +100,9 @@ enum Command {
         /// Lift every block
         #[arg(long, conflicts_with = "targets")]
         all: bool,
+        /// For this long, alerts cannot put them back; 0s lets them at once
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds)]
+        immune_for: u32,
     },
     /// List live blocks
     List,
@@ -111,8 +118,10 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
-  webhookctl block 198.51.100.7 --reason 'port scan'
+  webhookctl block 198.51.100.7 --for 7d --reason 'port scan'
+  webhookctl block 198.51.100.0/24 --for permanent
   webhookctl unblock 198.51.100.7
+  webhookctl unblock --all --immune-for 1h
   webhookctl list --json
   webhookctl show 198.51.100.7
   webhookctl status
@@ -131,6 +140,16 @@ fn target(text: &str) -> Result<Target, String> {
         Ok(_) => error.to_string(),
         Err(_) => format!("{error}; write for example 198.51.100.7 or 2001:db8::/64"),
     })
+}
+
+fn term(text: &str) -> Result<Term, String> {
+    term::parse(text)
+        .map_err(|error| format!("{error}; write for example 1h, 90m, 7d or permanent"))
+}
+
+fn seconds(text: &str) -> Result<u32, String> {
+    term::seconds(text)
+        .map_err(|error| format!("{error}; write for example 10m, or 0s for no time at all"))
 }
 
 /// Why a command could not be carried out.
@@ -162,3 +181,77 @@ fn explained(error: &PrivdError) -> String {
 
 /// How long a command waits for privd to come back.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use protocol::{Block, Reply, Request, Unblock};
+
+    use super::*;
+    use crate::fake_privd::FakePrivd;
+
+    /// What privd is asked by a command line. It refuses, so nothing is printed.
+    async fn asked(line: &str) -> Request {
+        let fake = FakePrivd::answering(Reply::Forbidden);
+        let line = line.split(' ').map(OsString::from);
+        let socket = ["--socket".into(), fake.socket().into_os_string()];
+        let arguments = Arguments::try_parse_from(line.chain(socket)).unwrap();
+        let error = command(&arguments, &Output::new(false)).await.err().unwrap();
+        assert!(error.to_string().contains("run webhookctl as root"), "{error}");
+        fake.asked()
+    }
+
+    async fn block(line: &str) -> Block {
+        match asked(line).await {
+            Request::Block(block) => block,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn unblock(line: &str) -> Unblock {
+        match asked(line).await {
+            Request::Unblock(unblock) => unblock,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[tokio::test]
+    async fn a_block_carries_the_operators_term_or_leaves_it_to_policy() {
+        let line = "webhookctl block 198.51.100.7 2001:db8::/64";
+        assert_eq!(block(line).await.term, None);
+        assert_eq!(block(&format!("{line} --for 90m")).await.term, Some(Term::Seconds(5_400)));
+        let asked = block(&format!("{line} --for permanent --reason scan")).await;
+        assert_eq!((asked.term, &*asked.reason), (Some(Term::Permanent), "scan"));
+        assert_eq!((asked.targets.as_slice().len(), asked.requester), (2, None));
+    }
+
+    #[tokio::test]
+    async fn an_unblock_keeps_alerts_off_for_ten_minutes_unless_told_otherwise() {
+        let line = "webhookctl unblock 198.51.100.7";
+        assert_eq!(unblock(line).await.immune_for, 600);
+        assert_eq!(unblock(&format!("{line} --immune-for 1h")).await.immune_for, 3_600);
+        assert_eq!(unblock(&format!("{line} --immune-for 0s")).await.immune_for, 0);
+        let all = unblock("webhookctl unblock --all --immune-for 1s").await;
+        assert_eq!((all.targets, all.immune_for), (None, 1));
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_refused_with_an_example() {
+        for (line, words) in [
+            ("block 198.51.100.7 --for soon", "not a duration; write for example 1h"),
+            ("block 198.51.100.7 --for 0s", "no time; write for example 1h"),
+            ("block 198.51.100.7 --for 137y", "136 years; write for example 1h"),
+            ("unblock 198.51.100.7 --immune-for permanent", "write for example 10m"),
+            ("unblock 198.51.100.7 --immune-for 600", "write for example 10m"),
+        ] {
+            let line = ["webhookctl"].into_iter().chain(line.split(' '));
+            let error = Arguments::try_parse_from(line).err().unwrap().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

@@ -1,11 +1,12 @@
 //! `webhookctl status`.
 
-use protocol::Untrusted;
+use protocol::{Status, Untrusted};
 use serde::Serialize;
 
-use crate::ctl::output::{Output, local, rfc3339};
+use crate::ctl::output::Output;
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::PrivdClient;
+use crate::times::{local, rfc3339};
 
 #[derive(Serialize)]
 struct Answer {
@@ -19,13 +20,37 @@ struct Answer {
     not_in_force: u64,
     max_blocks: u64,
     queued: u64,
+    drift: u64,
     verified_at: Option<String>,
+}
+
+impl Answer {
+    fn new(status: &Status) -> Self {
+        Self {
+            ready: status.problem.is_none() && status.not_in_force == 0,
+            problem: status.problem.as_ref().map(|problem| Untrusted(problem).to_string()),
+            version: status.version.to_string(),
+            pid: status.pid,
+            firewall: status.firewall.to_string(),
+            enforce: status.enforce,
+            live_blocks: status.live_blocks,
+            not_in_force: status.not_in_force,
+            max_blocks: status.max_blocks,
+            queued: status.queued,
+            drift: status.drift,
+            verified_at: status.verified_at.map(rfc3339),
+        }
+    }
 }
 
 pub(super) async fn status(privd: &PrivdClient, output: &Output) -> Result<Done, CtlError> {
     let status = privd.status().await?;
-    let problem = status.problem.as_ref().map(|problem| Untrusted(problem).to_string());
-    let ready = problem.is_none() && status.not_in_force == 0;
+    let answer = Answer::new(&status);
+    output.print(&answer, &lines(&status))?;
+    Ok(if answer.ready { Done::Well } else { Done::Failed })
+}
+
+fn lines(status: &Status) -> Vec<String> {
     let mode = if status.enforce { "enforcing" } else { "observing only (enforce = false)" };
     let verified = status.verified_at.map_or_else(|| "never".to_owned(), local);
     let mut lines = vec![
@@ -37,25 +62,75 @@ pub(super) async fn status(privd: &PrivdClient, output: &Output) -> Result<Done,
         format!("verified      {verified}"),
         format!("waiting       {}", status.queued),
     ];
+    if status.drift > 0 {
+        let times = if status.drift == 1 { "time" } else { "times" };
+        lines.push(format!(
+            "drift         {} {times} a block was missing and had to be put back, since \
+             webhook-privd started",
+            status.drift
+        ));
+    }
     if status.not_in_force > 0 {
         lines.push(format!("NOT IN FORCE  {}", status.not_in_force));
     }
-    if let Some(problem) = &problem {
-        lines.push(format!("PROBLEM       {problem}"));
+    if let Some(problem) = &status.problem {
+        lines.push(format!("PROBLEM       {}", Untrusted(problem)));
     }
-    let answer = Answer {
-        ready,
-        problem,
-        version: status.version.to_string(),
-        pid: status.pid,
-        firewall: status.firewall.to_string(),
-        enforce: status.enforce,
-        live_blocks: status.live_blocks,
-        not_in_force: status.not_in_force,
-        max_blocks: status.max_blocks,
-        queued: status.queued,
-        verified_at: status.verified_at.map(rfc3339),
-    };
-    output.print(&answer, &lines)?;
-    Ok(if ready { Done::Well } else { Done::Failed })
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Text;
+
+    use super::*;
+
+    fn well() -> Status {
+        Status {
+            version: Text::truncated("0.1.0"),
+            pid: 12,
+            firewall: Text::truncated("ufw"),
+            enforce: true,
+            problem: None,
+            live_blocks: 3,
+            not_in_force: 0,
+            max_blocks: 2000,
+            queued: 0,
+            drift: 0,
+            verified_at: None,
+        }
+    }
+
+    #[test]
+    fn all_is_well_in_four_lines() {
+        let expected = [
+            "webhook-privd 0.1.0 (pid 12), ufw, enforcing",
+            "live blocks   3 of 2000",
+            "verified      never",
+            "waiting       0",
+        ];
+        assert_eq!(lines(&well()), expected);
+        let json = serde_json::to_value(Answer::new(&well())).unwrap();
+        assert_eq!((&json["ready"], &json["drift"]), (&true.into(), &0.into()));
+    }
+
+    #[test]
+    fn drift_is_told_and_leaves_the_state_ready() {
+        let drifted = Status { drift: 2, ..well() };
+        let words = "drift         2 times a block was missing and had to be put back";
+        assert!(lines(&drifted)[4].starts_with(words), "{:#?}", lines(&drifted));
+        assert!(lines(&Status { drift: 1, ..well() })[4].contains(" 1 time a block"));
+        let json = serde_json::to_value(Answer::new(&drifted)).unwrap();
+        assert_eq!((&json["ready"], &json["drift"]), (&true.into(), &2.into()));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_told_and_is_not_ready() {
+        let missing = Status { not_in_force: 1, ..well() };
+        assert_eq!(lines(&missing)[4], "NOT IN FORCE  1");
+        assert!(!Answer::new(&missing).ready);
+        let wrong = Status { problem: Some(Text::truncated("ufw is off\n<0>")), ..well() };
+        assert_eq!(lines(&wrong)[4], r"PROBLEM       ufw is off\n<0>");
+        assert!(!Answer::new(&wrong).ready);
+    }
 }

@@ -2,13 +2,14 @@
 //!
 //! Kibana shows only the string `message` of an error, so every answer has one.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
-use actix_web::{HttpResponse, HttpResponseBuilder};
-use protocol::{Enforced, Outcome, Until, Untrusted};
+use protocol::{Outcome, Untrusted};
 use serde::Serialize;
 
 use crate::server::body::Candidate;
+use crate::times::until_rfc3339;
 
 /// One address of the request and what became of it.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub fn results(answered: &[Answered]) -> HttpResponse {
     if status == StatusCode::TOO_MANY_REQUESTS {
         response.insert_header((RETRY_AFTER, retry_after(answered)));
     }
-    finish(&mut response, &body)
+    response.json(body)
 }
 
 /// Answers a request that was turned away, with the sentence that says what to mend.
@@ -60,7 +61,7 @@ pub fn error(status: StatusCode, message: &str) -> HttpResponse {
         error: Some(shortened(message)),
         ..Body::default()
     };
-    finish(&mut HttpResponse::build(status), &body)
+    HttpResponse::build(status).json(body)
 }
 
 /// Answers a caller that is not let in: the guide's words, and a sentence for Kibana.
@@ -73,14 +74,14 @@ pub fn unauthorized(reason: &str, message: &str) -> HttpResponse {
         reason: Some(reason.to_owned()),
         ..Body::default()
     };
-    finish(&mut HttpResponse::build(StatusCode::UNAUTHORIZED), &body)
+    HttpResponse::build(StatusCode::UNAUTHORIZED).json(body)
 }
 
 /// Says that something is well.
 #[must_use]
 pub fn fine(message: &str) -> HttpResponse {
     let body = Body { status: "ok", message: message.to_owned(), ..Body::default() };
-    finish(&mut HttpResponse::build(StatusCode::OK), &body)
+    HttpResponse::build(StatusCode::OK).json(body)
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -116,7 +117,7 @@ struct ResultBody {
 
 impl ResultBody {
     fn new(one: &Answered, message: String) -> Self {
-        let enforced = enforced(&one.outcome);
+        let enforced = one.outcome.enforced();
         Self {
             ip: Untrusted(&one.candidate.text).to_string(),
             outcome: one.outcome.name(),
@@ -126,7 +127,7 @@ impl ResultBody {
             },
             message,
             enforced_as: enforced.map(|enforced| enforced.target.to_string()),
-            until: enforced.map(|enforced| shown_until(enforced.until)),
+            until: enforced.map(|enforced| until_rfc3339(enforced.until)),
         }
     }
 }
@@ -135,7 +136,7 @@ impl ResultBody {
 /// repeats are free; then whatever is in force; then what a human must mend.
 fn status<'a>(outcomes: impl Iterator<Item = &'a Outcome> + Clone) -> StatusCode {
     let any = |test: fn(&Outcome) -> bool| outcomes.clone().any(test);
-    let in_force = |outcome: &Outcome| enforced(outcome).is_some();
+    let in_force = |outcome: &Outcome| outcome.enforced().is_some();
     if any(|outcome| matches!(outcome, Outcome::Pending | Outcome::Unavailable)) {
         StatusCode::SERVICE_UNAVAILABLE
     } else if any(|outcome| matches!(outcome, Outcome::Failed | Outcome::Unverified)) {
@@ -150,15 +151,6 @@ fn status<'a>(outcomes: impl Iterator<Item = &'a Outcome> + Clone) -> StatusCode
         StatusCode::UNPROCESSABLE_ENTITY
     } else {
         StatusCode::BAD_REQUEST
-    }
-}
-
-const fn enforced(outcome: &Outcome) -> Option<Enforced> {
-    match outcome {
-        Outcome::Blocked(enforced)
-        | Outcome::AlreadyBlocked(enforced)
-        | Outcome::WouldBlock(enforced) => Some(*enforced),
-        _ => None,
     }
 }
 
@@ -177,14 +169,12 @@ fn sentence(one: &Answered) -> String {
         Outcome::Refused(refusal) => {
             more(format!("Refused to block {ip}: it is {}", refusal.explanation()))
         }
-        Outcome::OverQuota { retry_after_seconds } => {
-            format!(
-                "Too many new blocks a minute, not yet blocked: {ip}; again in {retry_after_seconds} s"
-            )
-        }
+        Outcome::OverQuota { retry_after_seconds } => more(format!(
+            "Too many new blocks a minute, not yet blocked: {ip}; again in {retry_after_seconds} s"
+        )),
         Outcome::Failed => format!("Failed to block IP {ip}: {detail}"),
         Outcome::Unverified => format!("Not certain that {ip} is blocked: {detail}"),
-        Outcome::Pending => format!("Not yet blocked: {ip}; the work goes on"),
+        Outcome::Pending => more(format!("Not yet blocked: {ip}; the work goes on")),
         Outcome::Unavailable => format!("Cannot block {ip} now: {detail}"),
     }
 }
@@ -197,16 +187,6 @@ fn retry_after(answered: &[Answered]) -> u32 {
     seconds.max().unwrap_or(1)
 }
 
-fn shown_until(until: Until) -> String {
-    match until {
-        Until::Permanent => "permanent".to_owned(),
-        Until::At(time) => i64::try_from(time)
-            .ok()
-            .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-            .map_or_else(|| time.to_string(), |time| time.to_string()),
-    }
-}
-
 /// Kibana reads at most 1 MB of an answer and shows `message` as it is.
 fn shortened(text: &str) -> String {
     let end = text.floor_char_boundary(MESSAGE_BYTES);
@@ -216,16 +196,12 @@ fn shortened(text: &str) -> String {
     }
 }
 
-fn finish(response: &mut HttpResponseBuilder, body: &Body) -> HttpResponse {
-    response.json(body)
-}
-
 /// Bytes of a `message` at most.
 const MESSAGE_BYTES: usize = 1000;
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Refusal, Target};
+    use protocol::{Enforced, Refusal, Target, Until};
 
     use super::*;
 
@@ -254,9 +230,43 @@ mod tests {
         }
     }
 
+    fn one(outcome: Outcome, detail: &str) -> Answered {
+        let text = "198.51.100.7";
+        let candidate = Candidate { text: text.to_owned(), target: Ok(text.parse().unwrap()) };
+        Answered { candidate, outcome, detail: detail.to_owned() }
+    }
+
     #[test]
-    fn a_time_is_shown_as_a_time() {
-        assert_eq!(shown_until(Until::At(1_790_000_000)), "2026-09-21T14:13:20Z");
-        assert_eq!(shown_until(Until::Permanent), "permanent");
+    fn over_quota_says_in_whole_seconds_when_there_is_room_for_all() {
+        let quota = |retry_after_seconds| Outcome::OverQuota { retry_after_seconds };
+        let response = results(&[one(quota(7), ""), one(blocked(), ""), one(quota(31), "")]);
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "31");
+        // Another reason comes first, and nobody knows when that one passes.
+        let response = results(&[one(quota(7), ""), one(Outcome::Pending, "")]);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers().get(RETRY_AFTER), None);
+    }
+
+    #[test]
+    fn what_privd_adds_is_part_of_the_sentence_whatever_the_outcome() {
+        let enforced = blocked().enforced().unwrap();
+        for outcome in [
+            Outcome::Blocked(enforced),
+            Outcome::AlreadyBlocked(enforced),
+            Outcome::WouldBlock(enforced),
+            Outcome::Invalid,
+            Outcome::Refused(Refusal::Gateway),
+            Outcome::OverQuota { retry_after_seconds: 9 },
+            Outcome::Failed,
+            Outcome::Unverified,
+            Outcome::Pending,
+            Outcome::Unavailable,
+        ] {
+            let sentence = sentence(&one(outcome, "max-blocks \u{1b}"));
+            assert!(sentence.contains(r"max-blocks \u{1b}"), "{sentence}");
+        }
+        let plain = sentence(&one(Outcome::Pending, ""));
+        assert_eq!(plain, "Not yet blocked: 198.51.100.7; the work goes on");
     }
 }

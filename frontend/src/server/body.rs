@@ -4,16 +4,21 @@
 //! |---|---|
 //! | `ip` | one address or network, as a string |
 //! | `ips` | a list of them |
+//! | `duration` | optional: `"1h"`, `"90m"`, `"7d"`, `"permanent"`, or seconds as a whole number; without it, or longer than that, policy decides |
 //! | `reason`, `rule_name`, `alert_id` | optional strings |
 
-use protocol::{MAX_TARGETS, Target, Text};
+use protocol::{MAX_TARGETS, Target, Term, Text};
 use serde_json::Value;
+
+use crate::term::{self, TermError};
 
 /// What one body asks for.
 #[derive(Debug, PartialEq)]
 pub struct Alert {
     /// The addresses in the body's order, each once.
     pub candidates: Vec<Candidate>,
+    /// For how long; None leaves it to policy.
+    pub term: Option<Term>,
     /// Why.
     pub reason: Text,
     /// The detection rule's name.
@@ -63,10 +68,23 @@ impl Alert {
         };
         Ok(Self {
             candidates: candidates(&texts)?,
+            term: term(object.get("duration"))?,
             reason: text("reason")?,
             rule_name: text("rule_name")?,
             alert_id: text("alert_id")?,
         })
+    }
+}
+
+fn term(value: Option<&Value>) -> Result<Option<Term>, TermError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => term::parse(text).map(Some),
+        // Neither negative nor with a point.
+        Some(Value::Number(number)) => {
+            number.as_u64().ok_or(TermError::Unreadable).and_then(term::from_seconds).map(Some)
+        }
+        Some(_) => Err(TermError::Unreadable),
     }
 }
 
@@ -115,6 +133,12 @@ pub enum BodyError {
     /// A text field of another type.
     #[error("'{0}' must be a string")]
     NotText(String),
+    /// A duration that is none.
+    #[error(
+        "missing or invalid 'duration': {0}; write for example {{\"duration\":\"1h\"}}, also \"7d\", \
+         \"permanent\" or seconds as a whole number"
+    )]
+    Term(#[from] TermError),
     /// Nothing but blanks.
     #[error(
         "missing or invalid 'ip': it is empty. Security rules never fill {{{{context.source.ip}}}}; {GOOD}"
@@ -156,6 +180,51 @@ mod tests {
             ["203.0.113.45", "198.51.100.0/24"]
         );
         assert_eq!(targets(r#"{"ip":"example"}"#), ["example: not an IP address or network"]);
+    }
+
+    #[test]
+    fn a_duration_is_a_text_or_whole_seconds_or_absent() {
+        for (duration, expected) in [
+            ("\"1h\"", Some(Term::Seconds(3_600))),
+            ("\"90m\"", Some(Term::Seconds(5_400))),
+            ("\"7d\"", Some(Term::Seconds(604_800))),
+            ("\"permanent\"", Some(Term::Permanent)),
+            ("1", Some(Term::Seconds(1))),
+            ("4294967295", Some(Term::Seconds(u32::MAX))),
+            ("null", None),
+        ] {
+            let body = format!("{{\"ip\":\"203.0.113.45\",\"duration\":{duration}}}");
+            assert_eq!(Alert::parse(body.as_bytes()).unwrap().term, expected, "{body}");
+        }
+        assert_eq!(Alert::parse(br#"{"ip":"203.0.113.45"}"#).unwrap().term, None);
+    }
+
+    #[test]
+    fn a_duration_that_is_none_is_named_with_an_example() {
+        for duration in [
+            "0",
+            "-1",
+            "1.5",
+            "3600.0",
+            "4294967296",
+            "1e9",
+            "true",
+            "[]",
+            "{}",
+            "[\"1h\"]",
+            "\"\"",
+            "\"0s\"",
+            "\"3600\"",
+            "\"1.5s\"",
+            "\"soon\"",
+            "\"137y\"",
+            "\"{{x}}\"",
+        ] {
+            let body = format!("{{\"ip\":\"203.0.113.45\",\"duration\":{duration}}}");
+            let error = Alert::parse(body.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("'duration'"), "{body}: {error}");
+            assert!(error.contains("{\"duration\":\"1h\"}"), "{body}: {error}");
+        }
     }
 
     #[test]

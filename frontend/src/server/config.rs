@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use protocol::Untrusted;
 use serde::Deserialize;
 
+use crate::privd_client::DEFAULT_SOCKET;
+
 /// Everything the configuration says, in types that cannot be wrong.
 #[derive(Debug)]
 pub struct Config {
@@ -137,7 +139,7 @@ impl Default for Keys {
         Self {
             listen: "[::]:5001".into(),
             allow_clients: private.map(str::to_owned).to_vec(),
-            privd_socket: "/run/webhook-privd/privd.sock".into(),
+            privd_socket: DEFAULT_SOCKET.into(),
             token_file: "/etc/webhookd/token".into(),
             tls: TlsKeys::default(),
             limits: LimitKeys::default(),

@@ -167,6 +167,7 @@ async fn block(
                 event,
                 requester: Some(client),
                 targets: targets.clone(),
+                term: alert.term,
                 reason: alert.reason,
                 rule_name: alert.rule_name,
                 alert_id: alert.alert_id,
@@ -255,3 +256,54 @@ fn is_json(content_type: Option<&str>) -> bool {
 
 /// For a whole body.
 const BODY_DEADLINE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+    use protocol::{Reply, Request, Term, Text};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake_privd::FakePrivd;
+
+    /// What privd is asked for a body, and what is answered when it says `outcome` of it.
+    async fn posted(body: &str, outcome: Outcome, detail: &str) -> (Block, u16, Value) {
+        let alert = Alert::parse(body.as_bytes()).unwrap();
+        let target = "203.0.113.45".parse().unwrap();
+        let verdict = Verdict { target, outcome, detail: Text::truncated(detail) };
+        let fake = FakePrivd::answering(Reply::Block(vec![verdict]));
+        let privd = PrivdClient::new(&fake.socket(), Duration::ZERO);
+        let client = IpAddr::from([10, 9, 0, 2]);
+        let log = Logger::root(slog::Discard, slog::o!());
+        let response = block(alert, &privd, (EventId(7), client), &log).await;
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body()).await.unwrap();
+        let Request::Block(asked) = fake.asked() else { panic!("not a block") };
+        (asked, status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn all_of_a_body_reaches_privd() {
+        let body = json!({ "ip": "203.0.113.45", "duration": "90m", "reason": "by test",
+            "rule_name": "SSH", "alert_id": "x-1" });
+        let (asked, ..) = posted(&body.to_string(), Outcome::Failed, "").await;
+        assert_eq!(asked.term, Some(Term::Seconds(5_400)));
+        assert_eq!(asked.requester, Some(IpAddr::from([10, 9, 0, 2])));
+        assert_eq!(
+            (&*asked.reason, &*asked.rule_name, &*asked.alert_id),
+            ("by test", "SSH", "x-1")
+        );
+        let (asked, ..) = posted(r#"{"ip":"203.0.113.45"}"#, Outcome::Failed, "").await;
+        assert_eq!(asked.term, None);
+    }
+
+    #[tokio::test]
+    async fn privd_itself_may_say_that_the_work_goes_on_and_why() {
+        let body = r#"{"ip":"203.0.113.45"}"#;
+        let (_, status, answer) = posted(body, Outcome::Pending, "privd restarts").await;
+        assert_eq!(status, 503);
+        assert_eq!(answer["results"][0]["outcome"], "pending");
+        let words = "Not yet blocked: 203.0.113.45; the work goes on (privd restarts)";
+        assert_eq!((&answer["message"], &answer["error"]), (&json!(words), &json!(words)));
+    }
+}

@@ -10,6 +10,7 @@ fn block_of(targets: Vec<Target>) -> RequestFrame {
             event: EventId(1),
             requester: None,
             targets: targets.try_into().unwrap(),
+            term: None,
             reason: Text::default(),
             rule_name: Text::default(),
             alert_id: Text::default(),
@@ -25,14 +26,15 @@ fn hex(bytes: &[u8]) -> String {
 fn golden_block() {
     let frame = frame::encode(&block_of(vec!["198.51.100.7".parse().unwrap()])).unwrap();
     let golden = concat!(
-        "01",
-        "46000000",
+        "02",
+        "47000000",
         "0700000000000000",
         "00000000",
         "01000000000000000000000000000000",
         "00",
         "0100000000000000",
         "00000000c633640720",
+        "00",
         "0000000000000000",
         "0000000000000000",
         "0000000000000000",
@@ -46,16 +48,18 @@ fn golden_block_of_a_network_with_texts() {
     if let Request::Block(block) = &mut message.request {
         block.requester = Some("10.0.0.9".parse().unwrap());
         block.reason = Text::truncated("ssh");
+        block.term = Some(Term::Seconds(3600));
     }
     let golden = concat!(
-        "01",
-        "5d000000",
+        "02",
+        "66000000",
         "0700000000000000",
         "00000000",
         "01000000000000000000000000000000",
         "01000000000a000009",
         "0100000000000000",
         "0100000020010db800000000000000000000000030",
+        "0100000000100e0000",
         "0300000000000000737368",
         "0000000000000000",
         "0000000000000000",
@@ -67,12 +71,12 @@ fn golden_block_of_a_network_with_texts() {
 fn golden_verbs_and_replies() {
     let list = Request::List(List { after: None, limit: 2 });
     let show = Request::Show("198.51.100.7".parse().unwrap());
-    let unblock = Request::Unblock(Unblock { event: EventId(2), targets: None });
+    let unblock = Request::Unblock(Unblock { event: EventId(2), targets: None, immune_for: 600 });
     for (request, golden) in [
-        (list, "010f000000010000000000000002000000000200"),
-        (show, "01150000000100000000000000030000000000 0000c633640720"),
-        (unblock, "011d000000010000000000000001000000020000000000000000000000000000 0000"),
-        (Request::Status, "010c000000010000000000000004000000"),
+        (list, "020f000000010000000000000002000000000200"),
+        (show, "02150000000100000000000000030000000000 0000c633640720"),
+        (unblock, "0221000000010000000000000001000000020000000000000000000000000000 000058020000"),
+        (Request::Status, "020c000000010000000000000004000000"),
     ] {
         let frame = frame::encode(&RequestFrame { id: 1, request }).unwrap();
         assert_eq!(hex(&frame), golden.replace(' ', ""));
@@ -92,7 +96,7 @@ fn golden_verbs_and_replies() {
         assert!(frame.ends_with(&golden), "{frame} does not end with {golden}");
     }
     let forbidden = ReplyFrame { id: 1, reply: Reply::Forbidden };
-    assert_eq!(hex(&frame::encode(&forbidden).unwrap()), "010c000000010000000000000005000000");
+    assert_eq!(hex(&frame::encode(&forbidden).unwrap()), "020c000000010000000000000005000000");
 }
 
 #[test]
@@ -138,6 +142,7 @@ fn the_largest_request_and_reply_fit_their_caps() {
         peer_uid: 0,
         peer_pid: 1,
         requester: Some("2001:db8::9".parse().unwrap()),
+        offences: 3,
         in_force: true,
     };
     let blocks = vec![row; usize::from(Page::MAX_BLOCKS)];
@@ -170,12 +175,19 @@ fn any_target() -> impl Strategy<Value = Target> {
 
 fn any_request() -> impl Strategy<Value = Request> {
     let targets = proptest::collection::vec(any_target(), 1..20);
-    let block = (any::<u128>(), any::<Option<IpAddr>>(), targets, ".{0,300}", ".{0,40}").prop_map(
-        |(event, requester, targets, reason, rule)| {
+    let term = prop_oneof![
+        Just(None),
+        Just(Some(Term::Permanent)),
+        any::<u32>().prop_map(|seconds| Some(Term::Seconds(seconds)))
+    ];
+    let texts = (".{0,300}", ".{0,40}");
+    let block = (any::<u128>(), any::<Option<IpAddr>>(), targets, term, texts).prop_map(
+        |(event, requester, targets, term, (reason, rule))| {
             Request::Block(Block {
                 event: EventId(event),
                 requester,
                 targets: targets.try_into().unwrap(),
+                term,
                 reason: Text::truncated(&reason),
                 rule_name: Text::truncated(&rule),
                 alert_id: Text::default(),

@@ -1,14 +1,18 @@
-//! The firewall behind one trait whose verb is a batch.
+//! Holds blocks in the host's firewall, behind one trait whose verb is a batch.
+//!
+//! This is the part of webhook-privd that changes the host. It knows nothing of peers, policy or
+//! the ledger: changes go in, what became of each comes out, as it was read back. [`program`] is
+//! the only file on the root side that starts programs.
 
-pub mod chains;
 pub mod conntrack;
-pub mod rules_file;
+pub mod program;
 pub mod ufw;
 
-use protocol::{EventId, Target, Text};
+pub use hosttext::mark::Mark;
+use ipnet::IpNet;
+use protocol::{Target, Text};
 
-use crate::engine::ufw::Stamp;
-use crate::protected::Network;
+use crate::ufw::view::Stamp;
 
 /// A packet filter that can hold blocks.
 pub trait Firewall: Send {
@@ -26,20 +30,45 @@ pub trait Firewall: Send {
     ///
     /// # Errors
     /// The rules cannot be read; then nothing may be blocked.
-    fn allowed_sources(&mut self) -> Result<Vec<Network>, Text>;
+    fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text>;
 
     /// Makes all changes and reads each one back; one effect a change, in order.
     fn apply(&mut self, changes: &[Change]) -> Vec<Effect>;
 
+    /// The rules that carry our mark, as read back last.
+    fn found(&self) -> Vec<Found>;
+
     /// Identifies the state that was read back last.
     fn stamp(&self) -> Stamp;
+
+    /// Whether the firewall's files are no longer those that this process may write: then only a
+    /// fresh start helps.
+    fn replaced(&self) -> bool;
+}
+
+/// A network that the administrator's rules let in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Allowed {
+    /// The network.
+    pub net: IpNet,
+    /// The rule, for messages.
+    pub rule: String,
+}
+
+/// A rule that carries our mark.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// Whom it drops.
+    pub target: Target,
+    /// What its comment says.
+    pub mark: Mark,
 }
 
 /// One change to the firewall.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// Put this target in force; the rules' comment leads back to the event.
-    Block(Target, EventId),
+    /// Put this target in force, its rules marked so.
+    Block(Target, Mark),
     /// Remove our rules for this target.
     Lift(Target),
 }
@@ -50,6 +79,11 @@ impl Change {
         match self {
             Self::Block(target, _) | Self::Lift(target) => *target,
         }
+    }
+
+    /// Whether it is to drop packets.
+    pub const fn is_block(&self) -> bool {
+        matches!(self, Self::Block(..))
     }
 }
 
@@ -64,6 +98,8 @@ pub enum Effect {
     Failed(Text),
     /// The rules stand, yet are not effective.
     Unverified(Text),
+    /// Not now; it is tried again.
+    Pending(Text),
     /// The firewall is off.
     Unavailable(Text),
 }
@@ -74,13 +110,3 @@ impl Effect {
         matches!(self, Self::Done(_) | Self::Already(_))
     }
 }
-
-/// The comment that marks our rules in `ufw status`: 12 digits of the event id, in an alphabet that
-/// ufw keeps as it is (it mistreats quotes and anything beyond ASCII).
-pub fn comment(event: EventId) -> String {
-    let digits: String = event.to_string().chars().take(12).collect();
-    format!("{COMMENT_PREFIX}{digits}")
-}
-
-/// What our comments begin with.
-pub const COMMENT_PREFIX: &str = "webhookd:";

@@ -54,7 +54,8 @@ impl Program {
         // ufw's words are translated without LC_ALL.
         command.args(arguments).env_clear().env("LC_ALL", "C").current_dir("/");
         // It prints every entry that it deletes, and an attacker can have any number of them.
-        execute(command, matches!(self, Self::Conntrack), self.deadline()).map_err(in_path)
+        let quiet = arguments.first() == Some(&"-D");
+        execute(command, quiet, self.deadline()).map_err(in_path)
     }
 
     /// ufw waits for its lock without a limit of its own, and killing it leaves damage; the others

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use ipnet::IpNet;
 use protocol::Target;
 
-use crate::engine::rules_file::Direction;
+use crate::Direction;
 
 /// The way of one direction's packets, from INPUT or OUTPUT to the end of ufw's user chain.
 #[derive(Debug, Default)]
@@ -51,6 +51,15 @@ impl Path {
             }
         }
         Direction::BOTH.map(|direction| Self::follow(&chains, ipv6, direction))
+    }
+
+    /// The chains in a listing that a killed ufw left behind: it makes one at each start to see what
+    /// the kernel can do, and takes it away again.
+    pub fn strays(listing: &str) -> impl Iterator<Item = &str> {
+        let chains = listing.lines().filter_map(|line| line.strip_prefix("-N "));
+        chains.filter(|chain| {
+            chain.starts_with("ufw-caps-test") || chain.starts_with("ufw6-caps-test")
+        })
     }
 
     /// Whether every packet of the target's meets its drop before anything that may accept it.
@@ -296,6 +305,17 @@ mod tests {
         assert_eq!(standing(UFW, "198.51.100.7", Direction::In), "Dropped");
         assert_eq!(standing(UFW, "198.51.100.7", Direction::Out), "Dropped");
         assert_eq!(standing(UFW6, "2001:db8:9::/64", Direction::In), "Dropped");
+    }
+
+    #[test]
+    fn what_a_killed_ufw_left_is_found_and_nothing_else() {
+        let listing =
+            format!("-N ufw-caps-testx1_y\n-N ufw6-caps-testabc\n{UFW}-N my-ufw-caps-test\n");
+        assert_eq!(
+            Path::strays(&listing).collect::<Vec<_>>(),
+            ["ufw-caps-testx1_y", "ufw6-caps-testabc"]
+        );
+        assert_eq!(Path::strays(UFW).count(), 0);
     }
 
     #[test]

@@ -1,0 +1,58 @@
+//! A privd for unit tests, which gives one answer and tells what it was asked.
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use protocol::{BlockInfo, Reply, ReplyFrame, Request, RequestFrame, Text, Until, frame};
+use tempfile::TempDir;
+
+/// One connection, one request.
+pub(crate) struct FakePrivd {
+    directory: TempDir,
+    asked: Receiver<Request>,
+}
+
+impl FakePrivd {
+    /// Gives this answer to the first request.
+    pub(crate) fn answering(reply: Reply) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let (sender, asked) = channel();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let RequestFrame { id, request } = frame::read(&mut stream).unwrap();
+            frame::write(&mut stream, &ReplyFrame { id, reply }).unwrap();
+            let _ = sender.send(request);
+        });
+        Self { directory, asked }
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    /// What it was asked.
+    pub(crate) fn asked(&self) -> Request {
+        self.asked.recv_timeout(Duration::from_secs(10)).unwrap()
+    }
+}
+
+/// A block of an hour that an alert asked for.
+pub(crate) fn block_info(offences: u32) -> BlockInfo {
+    BlockInfo {
+        target: "198.51.100.0/24".parse().unwrap(),
+        since: 1_790_000_000,
+        until: Until::At(1_790_003_600),
+        reason: Text::default(),
+        rule_name: Text::truncated("SSH brute force"),
+        alert_id: Text::truncated("x-1"),
+        peer_uid: 4711,
+        peer_pid: 12,
+        requester: Some([10, 9, 0, 2].into()),
+        offences,
+        in_force: true,
+    }
+}

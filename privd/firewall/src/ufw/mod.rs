@@ -1,0 +1,269 @@
+//! The ufw engine: one rule a block and direction, any number of changes by one run of ufw, then
+//! read back.
+//!
+//! ufw's exit status says nothing (0 while inactive, for a skipped rule, for a lost update), so
+//! every batch is a loop: look, do what is missing, look again. Only what the last look finds in
+//! the rules file and reached in the kernel is called a block.
+
+pub mod files;
+pub mod lock;
+pub mod plan;
+pub mod view;
+
+use std::path::Path;
+
+use protocol::{Text, Untrusted};
+use slog::{Logger, error, info, warn};
+
+use crate::program::Program;
+use crate::ufw::files::{RulesFiles, complaint};
+use crate::ufw::lock::{Held, HostLock};
+use crate::ufw::plan::Plan;
+use crate::ufw::view::{Blind, Stamp, View, enabled};
+use crate::{Allowed, Change, Effect, Firewall, Found, conntrack};
+
+/// ufw on this host.
+#[derive(Debug)]
+pub struct Ufw {
+    cut_connections: bool,
+    lock: HostLock,
+    files: RulesFiles,
+    view: Option<View>,
+    stamp: Stamp,
+    replaced: bool,
+    log: Logger,
+}
+
+impl Ufw {
+    /// The engine; touches nothing yet.
+    pub fn new(cut_connections: bool, ledger: &Path, log: Logger) -> Self {
+        Self {
+            cut_connections,
+            lock: HostLock::default(),
+            files: RulesFiles::new(ledger),
+            view: None,
+            stamp: Stamp::default(),
+            replaced: false,
+            log,
+        }
+    }
+
+    /// Looks and does what is lacking until nothing is, or the rounds are over, all while nobody
+    /// else's ufw can write. A run that failed is undone and tried again.
+    fn advance(&mut self, changes: &[Change], progress: &mut Progress) -> Result<View, Trouble> {
+        enabled().map_err(Trouble::Off)?;
+        let held = self.lock.take().map_err(Trouble::Busy)?;
+        if !RulesFiles::writable() {
+            self.replaced = true;
+            return Err(Trouble::Busy(Text::truncated(REPLACED)));
+        }
+        // A target without any rule needs one, whatever the kernel says: two programs are saved.
+        let mut view = self.read(false, Some(&held))?;
+        if changes.iter().any(|change| change.is_block() && view.knows(change.target())) {
+            view = self.read(true, Some(&held))?;
+        }
+        for _ in 0..ROUNDS {
+            match Plan::of(&view, changes, &mut progress.touched) {
+                Some(plan) => {
+                    progress.failed = self.commit(&view, &plan).err();
+                }
+                None if view.kernel_read => break,
+                None => {}
+            }
+            view = self.read(true, Some(&held))?;
+        }
+        self.sweep(&view);
+        Ok(view)
+    }
+
+    /// Stages a plan in the files and has ufw load it; puts the files back if it does not.
+    fn commit(&self, view: &View, plan: &Plan) -> Result<(), Text> {
+        let done =
+            self.stage(plan).and_then(|()| plan.runs.iter().try_for_each(|run| self.run(run)));
+        if done.is_err() {
+            for (which, family) in view.families.iter().enumerate() {
+                // Also where we staged nothing: ufw may have broken off in its own writing.
+                let same = files::read(which).is_ok_and(|now| now.text() == family.rules.text());
+                if !same && let Err(error) = files::write(which, family.rules.text()) {
+                    error!(self.log, "rules file not put back"; "file" => files::path(which), "why" => %error);
+                }
+            }
+        }
+        done
+    }
+
+    fn stage(&self, plan: &Plan) -> Result<(), Text> {
+        for (which, text) in &plan.texts {
+            let Some(text) = text else {
+                return Err(complaint(files::path(*which), &NOT_UFWS));
+            };
+            files::write(*which, text).map_err(|error| complaint(files::path(*which), &error))?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, arguments: &[String]) -> Result<(), Text> {
+        let shown = arguments.join(" ");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let problem = match Program::Ufw.run(&arguments) {
+            Ok(output) if output.success => return Ok(()),
+            Ok(output) => Untrusted(output.complaint()).to_string(),
+            Err(error) => error.to_string(),
+        };
+        warn!(self.log, "ufw failed"; "arguments" => %Untrusted(&shown), "why" => problem);
+        Err(Text::truncated("ufw failed; its words are in the log of webhook-privd"))
+    }
+
+    /// Reads files and kernel, and makes verified copies durable. What looks damaged is judged again
+    /// under ufw's lock, when nobody can be in the middle of writing it, and restored.
+    fn read(&mut self, kernel: bool, held: Option<&Held>) -> Result<View, Trouble> {
+        let mut taken = None;
+        // Each file may be damaged, more than once if somebody is at it just now.
+        for _ in 0..READS {
+            // The stamp comes first: a write in between makes it old, never the view.
+            let stamp = Stamp::now();
+            match View::read(kernel) {
+                Ok(view) => {
+                    self.keep_copies(&view);
+                    self.stamp = stamp;
+                    return Ok(view);
+                }
+                Err(Blind::Failed(problem)) => return Err(Trouble::Off(problem)),
+                Err(Blind::Damaged(which, problem)) if held.is_some() || taken.is_some() => {
+                    self.files.restore(which).map_err(|error| {
+                        Trouble::Off(Text::truncated(&format!(
+                            "{problem}, and not restored: {error}"
+                        )))
+                    })?;
+                    error!(self.log, "a rules file was damaged: restored from the verified copy";
+                        "file" => files::path(which), "why" => %problem);
+                }
+                Err(Blind::Damaged(..)) => taken = Some(self.lock.take().map_err(Trouble::Busy)?),
+            }
+        }
+        Err(Trouble::Off(Text::truncated("ufw's rules files are damaged again and again")))
+    }
+
+    fn keep_copies(&mut self, view: &View) {
+        for (which, family) in view.families.iter().enumerate() {
+            if let Err(error) = self.files.keep(which, &family.rules) {
+                error!(self.log, "no verified copy of a rules file"; "file" => files::path(which), "why" => %error);
+            }
+        }
+    }
+
+    /// Removes what killed ufw runs left in the kernel. Only under the lock: a running ufw has such a
+    /// chain for a moment.
+    fn sweep(&self, view: &View) {
+        for (program, chain) in &view.strays {
+            let gone = ["-F", "-X"]
+                .iter()
+                .all(|verb| program.run(&[verb, chain]).is_ok_and(|output| output.success));
+            info!(self.log, "stray chain of a killed ufw"; "chain" => chain, "removed" => gone);
+        }
+    }
+}
+
+impl Firewall for Ufw {
+    fn look(&mut self) -> Result<(), Text> {
+        self.view = None;
+        enabled()?;
+        if !RulesFiles::writable() {
+            self.replaced = true;
+            return Err(Text::truncated(REPLACED));
+        }
+        let mut view = self.read(true, None).map_err(Trouble::words)?;
+        if !view.strays.is_empty()
+            && let Ok(held) = self.lock.take()
+        {
+            view = self.read(true, Some(&held)).map_err(Trouble::words)?;
+            self.sweep(&view);
+        }
+        let health = view.health();
+        self.view = Some(view);
+        health
+    }
+
+    fn judge(&self, target: protocol::Target) -> Effect {
+        match &self.view {
+            Some(view) => view.block_effect(target, false, None),
+            None => Effect::Unavailable(Text::truncated("ufw's rules could not be read back")),
+        }
+    }
+
+    fn found(&self) -> Vec<Found> {
+        let families = self.view.iter().flat_map(|view| &view.families);
+        let ours = families.flat_map(|family| family.rules.ours());
+        ours.map(|(target, mark, _)| Found { target, mark }).collect()
+    }
+
+    fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
+        let view = self.read(false, None).map_err(Trouble::words)?;
+        let rules = view.families.iter().flat_map(|family| family.rules.allowed_sources());
+        Ok(rules.map(|(net, tuple)| Allowed { net, rule: tuple.text().to_owned() }).collect())
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Vec<Effect> {
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        self.view = None;
+        let mut progress = Progress { touched: vec![false; changes.len()], failed: None };
+        let view = match self.advance(changes, &mut progress) {
+            Ok(view) => view,
+            Err(Trouble::Off(problem)) => return vec![Effect::Unavailable(problem); changes.len()],
+            Err(Trouble::Busy(problem)) => return vec![Effect::Pending(problem); changes.len()],
+        };
+        let failed = progress.failed.as_ref();
+        let effect = |(change, ran): (&Change, &bool)| match change {
+            Change::Lift(target) => view.lift_effect(*target, *ran, failed),
+            Change::Block(target, _) => view.block_effect(*target, *ran, failed),
+        };
+        let mut effects: Vec<Effect> = changes.iter().zip(&progress.touched).map(effect).collect();
+        if self.cut_connections {
+            conntrack::cut(changes, &mut effects);
+        }
+        self.view = Some(view);
+        effects
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.stamp.clone()
+    }
+
+    fn replaced(&self) -> bool {
+        self.replaced
+    }
+}
+
+/// How far a batch has come.
+#[derive(Debug)]
+struct Progress {
+    /// Which changes a run was about.
+    touched: Vec<bool>,
+    /// What went wrong in the last run.
+    failed: Option<Text>,
+}
+
+/// Why a batch cannot even be tried.
+enum Trouble {
+    /// The firewall is off, or cannot be read.
+    Off(Text),
+    /// Not now: it is tried again.
+    Busy(Text),
+}
+
+impl Trouble {
+    fn words(self) -> Text {
+        let (Self::Off(words) | Self::Busy(words)) = self;
+        words
+    }
+}
+
+const REPLACED: &str = "ufw's rules files were replaced by others (ufw reset, sed -i): \
+    webhook-privd must be started afresh to see them";
+const NOT_UFWS: &str = "ufw never wrote this file; run any `ufw allow ...` once";
+/// Attempts to read whole files.
+const READS: usize = 8;
+/// Look-and-do rounds before giving up on a batch.
+const ROUNDS: usize = 3;

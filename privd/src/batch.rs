@@ -1,0 +1,241 @@
+//! One batch: what each target needs, why, and what came of it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use protocol::{Block, BlockInfo, LiftOutcome, Outcome, Target, Term, Text, Until};
+
+use crate::clock::Now;
+use crate::ledger::{Ended, Entry, Live};
+use crate::peer::Peer;
+use firewall::{Change, Effect};
+
+/// What one target of a request needs.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Nothing; this is the answer.
+    Settled(Outcome, Text),
+    /// The item with this index.
+    Item(usize),
+}
+
+/// Why something is done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// A request makes a block that was not there.
+    New,
+    /// A request asks for what the ledger knows, or for its end.
+    Asked,
+    /// Somebody took the rules away.
+    Missing,
+    /// The block's time has come.
+    Expired,
+    /// The target has become protected.
+    Protected,
+    /// The rules are ours and nobody's block: another ufw wrote back what it had read before.
+    Orphaned,
+}
+
+impl Why {
+    /// As it stands in the log.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::New | Self::Asked => "asked for",
+            Self::Missing => "it was missing from the firewall",
+            Self::Expired => "its time has come",
+            Self::Protected => "it has become protected",
+            Self::Orphaned => "no block has these rules",
+        }
+    }
+}
+
+/// One target.
+#[derive(Debug)]
+pub struct Item {
+    /// Why it is here.
+    pub why: Why,
+    /// What is to be done.
+    pub change: Change,
+    /// What came of it.
+    pub effect: Option<Effect>,
+    live: Option<Live>,
+    /// Whether the ledger had it until this batch.
+    was_live: bool,
+}
+
+/// One item for each target, whoever asked.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// In the order in which they are done.
+    pub items: Vec<Item>,
+    /// What else goes into the ledger when all is done.
+    pub entry: Entry,
+    index: HashMap<Target, usize>,
+}
+
+impl Batch {
+    /// A target that another request of the batch has brought.
+    pub fn planned(&self, target: Target) -> Option<Plan> {
+        self.index.get(&target).copied().map(Plan::Item)
+    }
+
+    /// Puts a block in force.
+    pub fn add(&mut self, why: Why, live: Live) -> Plan {
+        let change = Change::Block(live.info.target, live.mark());
+        Plan::Item(self.push(Item { why, change, effect: None, live: Some(live), was_live: false }))
+    }
+
+    /// Removes a block.
+    pub fn lift(&mut self, why: Why, target: Target) {
+        let change = Change::Lift(target);
+        self.push(Item { why, change, effect: None, live: None, was_live: false });
+    }
+
+    fn push(&mut self, item: Item) -> usize {
+        let (items, target) = (&mut self.items, item.change.target());
+        *self.index.entry(target).or_insert_with(|| {
+            items.push(item);
+            items.len().saturating_sub(1)
+        })
+    }
+
+    /// Blocks that the ledger does not have yet.
+    pub fn new_blocks(&self) -> usize {
+        self.items.iter().filter(|item| item.why == Why::New).count()
+    }
+
+    /// Their rows, to be durable before anything is tried.
+    pub fn begun(&self) -> Vec<Live> {
+        let begun = self.items.iter().filter(|item| item.why == Why::New);
+        begun.filter_map(|item| item.live.clone()).collect()
+    }
+
+    /// New blocks are not tried: they could not be made durable.
+    pub fn give_up(&mut self, problem: &Text) {
+        for item in self.items.iter_mut().filter(|item| item.why == Why::New) {
+            item.effect = Some(Effect::Failed(problem.clone()));
+        }
+    }
+
+    /// What the engine is to do.
+    pub fn changes(&self) -> Vec<Change> {
+        let open = self.items.iter().filter(|item| item.effect.is_none());
+        open.map(|item| item.change).collect()
+    }
+
+    /// What the engine did.
+    pub fn take(&mut self, effects: Vec<Effect>) {
+        let open = self.items.iter_mut().filter(|item| item.effect.is_none());
+        open.zip(effects).for_each(|(item, effect)| item.effect = Some(effect));
+    }
+
+    /// Whether something is still to be done as soon as it can be.
+    pub fn is_pending(&self) -> bool {
+        self.items.iter().any(|item| matches!(item.effect, Some(Effect::Pending(_))))
+    }
+
+    /// What the ledger has to learn: what is gone, and what ended by itself. A new block that could
+    /// not even be tried is taken back; one that was tried stays, to be finished.
+    pub fn settle(
+        &mut self,
+        blocks: &BTreeMap<Target, Live>,
+        ended: &HashMap<Target, Ended>,
+    ) -> Entry {
+        let mut entry = std::mem::take(&mut self.entry);
+        for item in &mut self.items {
+            let target = item.change.target();
+            let (Some(effect), Some(live)) = (&item.effect, blocks.get(&target)) else { continue };
+            let untried = item.why == Why::New && matches!(effect, Effect::Unavailable(_));
+            if untried || !item.change.is_block() && effect.holds() {
+                entry.removed.push(target);
+                item.was_live = !untried;
+            }
+            if let (Why::Expired, Until::At(last), true) =
+                (item.why, live.info.until, effect.holds())
+            {
+                let offences = live.info.offences.saturating_add(1);
+                entry.ended.push((target, Some(Ended { offences, last })));
+            }
+        }
+        if ended.len() > MOST_ENDED {
+            let oldest = ended.iter().min_by_key(|(_, ended)| ended.last);
+            entry.ended.extend(oldest.map(|(target, _)| (*target, None)));
+        }
+        entry
+    }
+
+    /// Lifts that the ledger could not learn of: the blocks live on.
+    pub fn give_up_lifts(&mut self, problem: &Text) {
+        for item in self.items.iter_mut().filter(|item| item.was_live) {
+            item.effect = Some(Effect::Failed(problem.clone()));
+        }
+    }
+
+    /// The answer about a target that was to be blocked.
+    pub fn outcome(&self, plan: Plan) -> (Outcome, Text) {
+        let index = match plan {
+            Plan::Settled(outcome, words) => return (outcome, words),
+            Plan::Item(index) => index,
+        };
+        let item = self.items.get(index);
+        let enforced = item.and_then(|item| item.live.as_ref()).map(Live::enforced);
+        match (item.and_then(|item| item.effect.clone()), enforced) {
+            (Some(Effect::Done(words)), Some(enforced)) => (Outcome::Blocked(enforced), words),
+            (Some(Effect::Already(words)), Some(enforced)) => {
+                (Outcome::AlreadyBlocked(enforced), words)
+            }
+            (Some(Effect::Unverified(words)), _) => (Outcome::Unverified, words),
+            (Some(Effect::Pending(words)), _) => (Outcome::Pending, words),
+            (Some(Effect::Unavailable(words)), _) => (Outcome::Unavailable, words),
+            (Some(Effect::Failed(words)), _) => (Outcome::Failed, words),
+            _ => (Outcome::Failed, Text::truncated("the engine gave no answer")),
+        }
+    }
+
+    /// The answer about a target that was to be lifted.
+    pub fn lifted(&self, target: Target) -> (LiftOutcome, Text) {
+        let item = self.index.get(&target).and_then(|index| self.items.get(*index));
+        let was_live = item.is_some_and(|item| item.was_live);
+        match item.and_then(|item| item.effect.clone()) {
+            Some(Effect::Done(words)) => (LiftOutcome::Lifted, words),
+            Some(Effect::Already(words)) if was_live => (LiftOutcome::Lifted, words),
+            Some(Effect::Already(words)) => (LiftOutcome::NotBlocked, words),
+            Some(
+                Effect::Failed(words)
+                | Effect::Unverified(words)
+                | Effect::Pending(words)
+                | Effect::Unavailable(words),
+            ) => (LiftOutcome::Failed, words),
+            None => (LiftOutcome::Failed, Text::truncated("the engine gave no answer")),
+        }
+    }
+}
+
+/// A block that a request begins.
+pub fn new_block(
+    target: Target,
+    (peer, block): (&Peer, &Block),
+    offences: u32,
+    term: Term,
+    now: Now,
+) -> Live {
+    let info = BlockInfo {
+        target,
+        since: now.wall,
+        until: match term {
+            Term::Permanent => Until::Permanent,
+            Term::Seconds(seconds) => Until::At(now.wall.saturating_add(u64::from(seconds))),
+        },
+        reason: block.reason.clone(),
+        rule_name: block.rule_name.clone(),
+        alert_id: block.alert_id.clone(),
+        peer_uid: peer.uid,
+        peer_pid: peer.pid,
+        requester: block.requester,
+        offences,
+        in_force: false,
+    };
+    Live { info, event: block.event, of_this_run: true }
+}
+
+/// Offences that are remembered; beyond, the oldest are forgotten one by one.
+const MOST_ENDED: usize = 100_000;

@@ -1,0 +1,187 @@
+//! What the enforcer does without being asked: it looks whether what should be in force is, ends
+//! what is over, and takes away what nobody wants.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{BlockInfo, Text, Until};
+use slog::{info, warn};
+
+use crate::batch::{Batch, Why};
+use crate::clock::Now;
+use crate::enforcer::{Enforcer, MEMORY};
+use crate::ledger::{Entry, Live};
+use firewall::Effect;
+
+impl Enforcer {
+    /// Reads everything back, and decides when to look again.
+    pub(crate) fn look(&mut self, now: Now) {
+        let health = self.engine.look().and_then(|()| self.gather());
+        if health.as_ref().err() != self.state.problem.as_ref() {
+            match &health {
+                Ok(()) => info!(self.log, "blocks can be put in force again"),
+                Err(problem) => warn!(self.log, "no block can be put in force"; "why" => %problem),
+            }
+        }
+        self.next_look = now.steady.saturating_add(self.state.config.reconcile_every);
+        self.next_upkeep = self.next_upkeep.min(now.steady);
+        let healthy = health.is_ok();
+        self.state.problem = health.err();
+        if healthy {
+            self.state.verified_at = Some(now.wall);
+            self.adopt(now);
+            self.forget(now);
+        }
+        self.sweep = true;
+        self.judge(now);
+        self.publish();
+    }
+
+    /// Brings every block up to what was read back last. Where one was lost since, all is looked
+    /// at again; what cannot be mended waits for the next look.
+    pub(crate) fn judge(&mut self, now: Now) {
+        let mut lost = 0_u64;
+        for (target, live) in Arc::make_mut(&mut self.state.blocks) {
+            let effect = self.engine.judge(*target);
+            let drifted = live.info.in_force && !effect.holds();
+            lost = lost
+                .saturating_add(u64::from(drifted && !matches!(effect, Effect::Unavailable(_))));
+            live.info.in_force = effect.holds();
+        }
+        if lost > 0 {
+            self.state.drift = self.state.drift.saturating_add(lost);
+            warn!(self.log, "blocks are missing from the firewall"; "blocks" => lost, "since_start" => self.state.drift);
+            self.next_look = now.steady;
+        }
+    }
+
+    /// A block that this process began was timed by a clock that turns out wrong when it is set:
+    /// its times move along. What an earlier run left in the ledger stays.
+    pub(crate) fn mind_the_clock(&mut self, now: Now) {
+        let passed = now.steady.saturating_sub(self.began.steady).as_secs();
+        let expected = self.began.wall.saturating_add(passed);
+        if now.wall.abs_diff(expected) < STEP {
+            return;
+        }
+        let moved = |time: u64| time.saturating_add(now.wall).saturating_sub(expected);
+        let of_this_run = self.state.blocks.values().filter(|live| live.of_this_run);
+        let shifted = of_this_run.cloned().map(|mut live| {
+            live.info.since = moved(live.info.since);
+            if let Until::At(end) = live.info.until {
+                live.info.until = Until::At(moved(end));
+            }
+            live
+        });
+        let entry = Entry {
+            added: shifted.collect(),
+            immune: self
+                .state
+                .immune
+                .iter()
+                .map(|(target, end)| (*target, Some(moved(*end))))
+                .collect(),
+            ..Entry::default()
+        };
+        warn!(self.log, "the clock was set: blocks begun since the start move along";
+            "from" => expected, "to" => now.wall, "blocks" => entry.added.len());
+        self.began = Now { wall: now.wall, steady: now.steady };
+        if !entry.is_empty() {
+            // Logged where it fails; the blocks keep the times they had.
+            let _ = self.commit(entry);
+        }
+        self.publish();
+    }
+
+    /// Takes blocks over that the ledger does not know, because it is new: their rules say when
+    /// they end.
+    fn adopt(&mut self, now: Now) {
+        if self.adopted {
+            return;
+        }
+        let mut found = BTreeMap::new();
+        for rule in self.engine.found() {
+            if !self.state.blocks.contains_key(&rule.target) {
+                found.entry(rule.target).or_insert(rule.mark);
+            }
+        }
+        let adopted = found.into_iter().map(|(target, mark)| {
+            let info = BlockInfo {
+                target,
+                since: now.wall,
+                until: mark.until(),
+                reason: Text::truncated(ADOPTED),
+                rule_name: Text::default(),
+                alert_id: Text::default(),
+                peer_uid: 0,
+                peer_pid: 0,
+                requester: None,
+                offences: 0,
+                in_force: false,
+            };
+            Live { info, event: mark.event(), of_this_run: false }
+        });
+        let added: Vec<Live> = adopted.collect();
+        if !added.is_empty() {
+            warn!(self.log, "blocks adopted from the firewall's rules"; "blocks" => added.len());
+        }
+        // Logged where it fails; then it is tried again.
+        let _ = self.commit(Entry { added, ..Entry::default() });
+    }
+
+    /// Immunities that are over, and offences that are long ago.
+    fn forget(&mut self, now: Now) {
+        let over = self.state.immune.iter().filter(|(_, until)| **until <= now.wall);
+        let old =
+            self.ended.iter().filter(|(_, ended)| ended.last.saturating_add(MEMORY) <= now.wall);
+        let entry = Entry {
+            immune: over.map(|(target, _)| (*target, None)).collect(),
+            ended: old.map(|(target, _)| (*target, None)).collect(),
+            ..Entry::default()
+        };
+        if !entry.is_empty() {
+            let _ = self.commit(entry);
+        }
+    }
+
+    /// Adds to a batch what is due: beside other work it costs no run of its own.
+    pub(crate) fn add_upkeep(&mut self, now: Now, batch: &mut Batch) {
+        let sweep = std::mem::take(&mut self.sweep);
+        if now.steady < self.next_upkeep || self.state.problem.is_some() {
+            return;
+        }
+        let blocks = Arc::clone(&self.state.blocks);
+        if self.next_end <= now.wall {
+            let over = blocks.iter().filter(|(_, live)| live.is_over(now.wall));
+            over.for_each(|(target, _)| batch.lift(Why::Expired, *target));
+        }
+        if !sweep {
+            return;
+        }
+        let protected =
+            blocks.keys().filter(|target| self.state.protected.covers(**target).is_some());
+        protected.for_each(|target| batch.lift(Why::Protected, *target));
+        let found = self.engine.found().into_iter().map(|rule| rule.target);
+        let orphans = found.filter(|target| self.adopted && !blocks.contains_key(target));
+        orphans.for_each(|target| batch.lift(Why::Orphaned, target));
+        let missing: Vec<&Live> = blocks.values().filter(|live| !live.info.in_force).collect();
+        if missing.is_empty() || !self.state.config.enforce {
+            return;
+        }
+        match self.repairs.take(now.steady) {
+            Ok(()) => {
+                missing.into_iter().for_each(|live| drop(batch.add(Why::Missing, live.clone())))
+            }
+            Err(wait) => {
+                let wait = Duration::from_secs(u64::from(wait));
+                self.next_look = self.next_look.min(now.steady.saturating_add(wait));
+            }
+        }
+    }
+}
+
+const ADOPTED: &str = "adopted from ufw's rules: the ledger did not know it";
+/// Seconds by which the clock may drift from the time since boot before that counts as being set.
+const STEP: u64 = 30;
+/// Before what failed without being asked for is tried again.
+pub(crate) const UPKEEP_PAUSE: Duration = Duration::from_secs(10);

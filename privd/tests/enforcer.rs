@@ -1,0 +1,535 @@
+//! The enforcer over a firewall and a clock that a test holds in its hand, and a real ledger.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use firewall::ufw::view::Stamp;
+use firewall::{Allowed, Change, Effect, Firewall, Found, Mark};
+use privd::clock::Now;
+use privd::config::Config;
+use privd::enforcer::{Enforcer, Order};
+use privd::ledger::Ledger;
+use privd::peer::{Peer, Role};
+use protocol::{Block, EventId, Lift, Outcome, Reply, Target, Targets, Term, Text, Unblock, Until};
+use slog::{Discard, Logger, o};
+use tempfile::TempDir;
+
+const MINUTE: u64 = 60;
+const DAY: u64 = 86_400;
+const START: u64 = 1_790_000_000;
+const ATTACKER: &str = "198.51.100.7";
+
+/// What the firewall holds, and how it behaves.
+#[derive(Default)]
+struct Rules {
+    held: BTreeMap<Target, Mark>,
+    /// Each batch that came.
+    runs: Vec<Vec<Change>>,
+    off: bool,
+    busy: bool,
+}
+
+struct Fake(Arc<Mutex<Rules>>);
+
+impl Firewall for Fake {
+    fn look(&mut self) -> Result<(), Text> {
+        if self.0.lock().unwrap().off { Err(Text::truncated("off")) } else { Ok(()) }
+    }
+
+    fn judge(&self, target: Target) -> Effect {
+        let rules = self.0.lock().unwrap();
+        if rules.held.contains_key(&target) {
+            Effect::Already(Text::default())
+        } else {
+            Effect::Unverified(Text::default())
+        }
+    }
+
+    fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
+        Ok(Vec::new())
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Vec<Effect> {
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        let mut rules = self.0.lock().unwrap();
+        if rules.off || rules.busy {
+            let trouble = if rules.off { Effect::Unavailable } else { Effect::Pending };
+            return vec![trouble(Text::truncated("not now")); changes.len()];
+        }
+        rules.runs.push(changes.to_vec());
+        let done = |change: &Change| {
+            let before = match change {
+                Change::Block(target, mark) => rules.held.insert(*target, *mark).is_some(),
+                Change::Lift(target) => rules.held.remove(target).is_none(),
+            };
+            if before { Effect::Already(Text::default()) } else { Effect::Done(Text::default()) }
+        };
+        changes.iter().map(done).collect()
+    }
+
+    fn found(&self) -> Vec<Found> {
+        let rules = self.0.lock().unwrap();
+        rules.held.iter().map(|(target, mark)| Found { target: *target, mark: *mark }).collect()
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp::now()
+    }
+
+    fn replaced(&self) -> bool {
+        false
+    }
+}
+
+/// An enforcer, what it works on, and the time.
+struct Bench {
+    enforcer: Option<Enforcer>,
+    rules: Arc<Mutex<Rules>>,
+    now: Arc<Mutex<Now>>,
+    directory: TempDir,
+}
+
+impl Bench {
+    fn new(privd_toml: &str) -> Self {
+        let now = Now { wall: START, steady: Duration::from_secs(1000) };
+        let mut bench = Self {
+            enforcer: None,
+            rules: Arc::default(),
+            now: Arc::new(Mutex::new(now)),
+            directory: tempfile::tempdir().unwrap(),
+        };
+        bench.start(privd_toml);
+        bench
+    }
+
+    /// Starts, or starts again after what might have been a crash.
+    fn start(&mut self, privd_toml: &str) {
+        self.enforcer = None;
+        let opened = Ledger::open(&self.directory.path().join("ledger.redb")).unwrap();
+        let clock = Arc::clone(&self.now);
+        let mut enforcer = Enforcer::new(
+            Box::new(Fake(Arc::clone(&self.rules))),
+            opened,
+            config(privd_toml),
+            Box::new(move || *clock.lock().unwrap()),
+            Logger::root(Discard, o!()),
+        );
+        enforcer.turn(std::iter::empty());
+        self.enforcer = Some(enforcer);
+    }
+
+    fn turn(&mut self, orders: Vec<Order>) {
+        let enforcer = self.enforcer.as_mut().unwrap();
+        let published = enforcer.published();
+        // What the sessions count up.
+        let asked =
+            orders.iter().filter(|order| matches!(order, Order::Block(..) | Order::Unblock(..)));
+        published.queued.fetch_add(asked.count().try_into().unwrap(), Ordering::Relaxed);
+        enforcer.turn(orders.into_iter());
+    }
+
+    /// Lets time pass, and gives the enforcer its turn.
+    fn pass(&mut self, seconds: u64) {
+        self.advance(seconds);
+        self.turn(Vec::new());
+    }
+
+    /// Lets time pass.
+    fn advance(&self, seconds: u64) {
+        let mut now = self.now.lock().unwrap();
+        now.wall += seconds;
+        now.steady += Duration::from_secs(seconds);
+    }
+
+    fn block(&mut self, role: Role, targets: &[&str], term: Option<Term>) -> Vec<Outcome> {
+        let (order, answer) = block(role, targets, term);
+        self.turn(vec![order]);
+        outcomes(&answer)
+    }
+
+    /// The outcome of an alert about one address.
+    fn alert(&mut self, target: &str) -> Outcome {
+        self.block(Role::Frontend, &[target], None).remove(0)
+    }
+
+    fn unblock(&mut self, target: &str, immune_for: u32) -> Vec<Lift> {
+        let (order, answer) = unblock(Some(target), immune_for);
+        self.turn(vec![order]);
+        let Reply::Unblock(lifts) = answer.try_recv().unwrap() else { panic!() };
+        lifts
+    }
+
+    /// The live blocks and when they end, from the ledger's copy that readers see.
+    fn live(&self) -> Vec<(String, Until)> {
+        let snapshot = self.enforcer.as_ref().unwrap().published().read();
+        snapshot.blocks.iter().map(|(target, live)| (target.to_string(), live.info.until)).collect()
+    }
+
+    fn held(&self) -> Vec<String> {
+        self.rules.lock().unwrap().held.keys().map(ToString::to_string).collect()
+    }
+
+    fn runs(&self) -> usize {
+        self.rules.lock().unwrap().runs.len()
+    }
+
+    fn with_rules(&self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.rules.lock().unwrap());
+    }
+}
+
+fn config(privd_toml: &str) -> Config {
+    toml::from_str(privd_toml).unwrap()
+}
+
+fn peer(role: Role) -> Peer {
+    let uid = if role == Role::Operator { 0 } else { 4711 };
+    Peer { uid, gid: uid, pid: 1, role }
+}
+
+fn block(role: Role, targets: &[&str], term: Option<Term>) -> (Order, Receiver<Reply>) {
+    let targets: Vec<Target> = targets.iter().map(|target| target.parse().unwrap()).collect();
+    let request = Block {
+        event: EventId(u128::MAX / 3),
+        requester: None,
+        targets: Targets::try_from(targets).unwrap(),
+        term,
+        reason: Text::truncated("why"),
+        rule_name: Text::default(),
+        alert_id: Text::default(),
+    };
+    let (sender, receiver) = channel();
+    (
+        Order::Block(peer(role), request, Box::new(move |reply| sender.send(reply).unwrap())),
+        receiver,
+    )
+}
+
+fn unblock(target: Option<&str>, immune_for: u32) -> (Order, Receiver<Reply>) {
+    let targets = target.map(|target| Targets::try_from(vec![target.parse().unwrap()]).unwrap());
+    let request = Unblock { event: EventId(1), targets, immune_for };
+    let (sender, receiver) = channel();
+    let answer = Box::new(move |reply| sender.send(reply).unwrap());
+    (Order::Unblock(peer(Role::Operator), request, answer), receiver)
+}
+
+fn outcomes(answer: &Receiver<Reply>) -> Vec<Outcome> {
+    let Reply::Block(verdicts) = answer.try_recv().unwrap() else { panic!() };
+    verdicts.into_iter().map(|verdict| verdict.outcome).collect()
+}
+
+fn until(outcome: &Outcome) -> Until {
+    outcome.enforced().unwrap_or_else(|| panic!("{outcome:?}")).until
+}
+
+#[test]
+fn whatever_has_queued_up_is_one_run() {
+    let mut bench = Bench::new("");
+    bench.alert("198.51.100.1");
+    let before = bench.runs();
+    let (mut orders, mut answers) = (Vec::new(), Vec::new());
+    for number in 10..60 {
+        let (order, answer) =
+            block(Role::Frontend, &[&format!("198.51.100.{number}"), "2001:db8::7"], None);
+        orders.push(order);
+        answers.push(answer);
+    }
+    let (order, lifted) = unblock(Some("198.51.100.1"), 0);
+    orders.push(order);
+    bench.turn(orders);
+    assert_eq!(bench.runs(), before + 1);
+    for answer in answers {
+        assert!(outcomes(&answer).iter().all(|outcome| matches!(outcome, Outcome::Blocked(_))));
+    }
+    assert!(matches!(lifted.try_recv().unwrap(), Reply::Unblock(_)));
+    assert_eq!(bench.live().len(), 51);
+}
+
+#[test]
+fn a_target_that_is_to_be_blocked_and_lifted_at_once_is_blocked_and_then_lifted() {
+    let mut bench = Bench::new("");
+    for target in [Some(ATTACKER), None] {
+        let (first, blocked) = block(Role::Frontend, &[ATTACKER], None);
+        let (second, lifted) = unblock(target, 0);
+        bench.turn(vec![second, first]);
+        assert!(matches!(outcomes(&blocked)[0], Outcome::Blocked(_)));
+        let Reply::Unblock(lifts) = lifted.try_recv().unwrap() else { panic!() };
+        assert_eq!(lifts[0].outcome.name(), "lifted");
+        assert!(bench.held().is_empty() && bench.live().is_empty());
+    }
+}
+
+#[test]
+fn an_acknowledged_block_is_there_after_a_crash() {
+    let mut bench = Bench::new("");
+    bench.alert(ATTACKER);
+    bench.with_rules(|rules| rules.held.clear());
+    bench.start("");
+    assert_eq!(bench.held(), [ATTACKER]);
+    assert!(matches!(bench.alert(ATTACKER), Outcome::AlreadyBlocked(_)));
+}
+
+#[test]
+fn any_number_of_blocks_end_at_their_time_in_one_run() {
+    let mut bench = Bench::new("block-for = \"60s\"");
+    let targets: Vec<String> = (0..200).map(|number| format!("198.51.100.{number}")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    for outcome in bench.block(Role::Frontend, &targets, None) {
+        assert_eq!(until(&outcome), Until::At(START + 60));
+    }
+    bench.pass(59);
+    assert_eq!(bench.held().len(), 200);
+    let before = bench.runs();
+    bench.pass(1);
+    assert_eq!((bench.held().len(), bench.live().len(), bench.runs()), (0, 0, before + 1));
+}
+
+#[test]
+fn what_ended_while_privd_was_away_is_lifted_at_its_start() {
+    let mut bench = Bench::new("block-for = \"60s\"");
+    bench.alert(ATTACKER);
+    bench.enforcer = None;
+    bench.now.lock().unwrap().wall += 61;
+    // After a reboot: time since boot begins again.
+    bench.now.lock().unwrap().steady = Duration::from_secs(3);
+    bench.start("block-for = \"60s\"");
+    assert!(bench.held().is_empty() && bench.live().is_empty());
+}
+
+#[test]
+fn each_offence_lasts_longer_until_it_is_forgotten() {
+    let terms = "block-for = [\"1m\", \"1h\", \"permanent\"]";
+    let mut bench = Bench::new(terms);
+    assert_eq!(until(&bench.alert(ATTACKER)), Until::At(START + MINUTE));
+    // A repeat of a live block changes nothing.
+    bench.pass(30);
+    assert_eq!(until(&bench.alert(ATTACKER)), Until::At(START + MINUTE));
+    bench.pass(30);
+    bench.start(terms);
+    assert_eq!(until(&bench.alert(ATTACKER)), Until::At(START + MINUTE + 3600));
+    bench.pass(3600);
+    assert_eq!(until(&bench.alert(ATTACKER)), Until::Permanent);
+    // Lifted by hand: no offence more, and none less.
+    bench.unblock(ATTACKER, 0);
+    bench.pass(DAY);
+    assert_eq!(until(&bench.alert(ATTACKER)), Until::Permanent);
+    bench.unblock(ATTACKER, 0);
+    bench.pass(90 * DAY);
+    let now = bench.now.lock().unwrap().wall;
+    assert_eq!(until(&bench.alert(ATTACKER)), Until::At(now + MINUTE));
+    assert_eq!(until(&bench.alert("198.51.100.8")), Until::At(now + MINUTE), "others are others");
+}
+
+#[test]
+fn an_alert_that_comes_when_a_block_is_just_over_is_the_next_offence() {
+    let mut bench = Bench::new("block-for = [\"1m\", \"1h\"]");
+    bench.alert(ATTACKER);
+    bench.advance(61);
+    let again = bench.alert(ATTACKER);
+    assert_eq!(until(&again), Until::At(START + 61 + 3600));
+    let marked = bench.rules.lock().unwrap().held[&ATTACKER.parse().unwrap()].until();
+    assert_eq!(marked, Until::At(START + 61 + 3600), "its rules say so");
+}
+
+#[test]
+fn an_alert_may_shorten_its_block_and_only_an_operator_may_lengthen_it() {
+    let mut bench = Bench::new("block-for = \"1h\"");
+    for (role, wish, expected) in [
+        (Role::Frontend, Some(Term::Seconds(60)), Until::At(START + 60)),
+        (Role::Frontend, Some(Term::Seconds(7200)), Until::At(START + 3600)),
+        (Role::Frontend, Some(Term::Permanent), Until::At(START + 3600)),
+        (Role::Frontend, None, Until::At(START + 3600)),
+        (Role::Operator, None, Until::At(START + 3600)),
+        (Role::Operator, Some(Term::Seconds(7200)), Until::At(START + 7200)),
+        (Role::Operator, Some(Term::Permanent), Until::Permanent),
+    ] {
+        let outcome = bench.block(role, &[ATTACKER], wish).remove(0);
+        assert_eq!(until(&outcome), expected, "{role:?} {wish:?}");
+        bench.unblock(ATTACKER, 0);
+    }
+}
+
+#[test]
+fn the_quota_counts_new_blocks_of_the_frontend_and_nothing_else() {
+    let mut bench = Bench::new("max-new-blocks-per-minute = 3");
+    let mapped = "::ffff:198.51.100.1";
+    let outcomes = bench.block(
+        Role::Frontend,
+        &["198.51.100.1", mapped, "198.51.100.0/25", "127.0.0.1", "2001:db8::1", "198.51.100.9"],
+        None,
+    );
+    let names: Vec<&str> = outcomes.iter().map(Outcome::name).collect();
+    assert_eq!(names, ["blocked", "blocked", "blocked", "refused", "blocked", "over-quota"]);
+    assert_eq!(outcomes[5], Outcome::OverQuota { retry_after_seconds: 20 });
+    assert!(matches!(bench.alert("198.51.100.1"), Outcome::AlreadyBlocked(_)));
+    assert!(matches!(bench.alert("198.51.100.9"), Outcome::OverQuota { .. }));
+    let by_hand = bench.block(Role::Operator, &["198.51.100.8"], None);
+    assert!(matches!(by_hand[0], Outcome::Blocked(_)));
+    bench.pass(20);
+    assert!(matches!(bench.alert("198.51.100.9"), Outcome::Blocked(_)));
+    assert!(matches!(bench.alert("198.51.100.10"), Outcome::OverQuota { .. }));
+}
+
+#[test]
+fn what_was_unblocked_by_hand_is_not_put_back_by_alerts_for_a_while() {
+    let mut bench = Bench::new("");
+    bench.alert(ATTACKER);
+    assert_eq!(bench.unblock(ATTACKER, 600)[0].outcome.name(), "lifted");
+    for target in [ATTACKER, "198.51.100.0/24"] {
+        let refused = bench.alert(target);
+        assert_eq!(refused.name(), "refused", "{target}");
+    }
+    assert!(matches!(bench.alert("198.51.100.8"), Outcome::Blocked(_)));
+    bench.start("");
+    assert_eq!(bench.alert(ATTACKER).name(), "refused", "also after a restart");
+    bench.pass(600);
+    assert!(matches!(bench.alert(ATTACKER), Outcome::Blocked(_)));
+    // An operator's own block ends the immunity.
+    bench.unblock(ATTACKER, 600);
+    bench.block(Role::Operator, &[ATTACKER], None);
+    bench.unblock(ATTACKER, 0);
+    assert!(matches!(bench.alert(ATTACKER), Outcome::Blocked(_)));
+}
+
+#[test]
+fn a_lift_of_part_of_a_network_names_the_network() {
+    let mut bench = Bench::new("");
+    bench.alert("198.51.100.0/24");
+    let lift = bench.unblock(ATTACKER, 0).remove(0);
+    assert_eq!(lift.outcome.name(), "not-blocked");
+    assert!(lift.detail.contains("it lies in 198.51.100.0/24"), "{}", &*lift.detail);
+}
+
+#[test]
+fn a_full_table_is_said_with_its_key() {
+    let mut bench = Bench::new("max-blocks = 2");
+    let outcomes =
+        bench.block(Role::Frontend, &["198.51.100.1", "198.51.100.2", "198.51.100.3"], None);
+    let names: Vec<&str> = outcomes.iter().map(Outcome::name).collect();
+    assert_eq!(names, ["blocked", "blocked", "unavailable"]);
+}
+
+#[test]
+fn observe_mode_changes_nothing_and_says_what_it_would_do() {
+    let mut bench = Bench::new("enforce = false\nblock-for = \"1h\"");
+    let outcome = bench.alert(ATTACKER);
+    assert!(matches!(outcome, Outcome::WouldBlock(_)));
+    assert_eq!(until(&outcome), Until::At(START + 3600));
+    assert!(bench.live().is_empty() && bench.runs() == 0);
+    assert_eq!(bench.alert("127.0.0.1").name(), "refused");
+}
+
+#[test]
+fn when_the_clock_is_set_blocks_of_this_run_keep_their_length() {
+    let mut bench = Bench::new("block-for = \"1h\"");
+    bench.alert("198.51.100.1");
+    bench.start("block-for = \"1h\"");
+    bench.alert(ATTACKER);
+    // No clock chip: at boot it was 1970 for the daemon, and now the time is known.
+    bench.pass(600);
+    bench.now.lock().unwrap().wall += 1800;
+    bench.turn(Vec::new());
+    let expected = [
+        ("198.51.100.1".to_owned(), Until::At(START + 3600)),
+        (ATTACKER.to_owned(), Until::At(START + 3600 + 1800)),
+    ];
+    assert_eq!(bench.live(), expected);
+    // And back, beyond the other's beginning.
+    bench.now.lock().unwrap().wall -= 5400;
+    bench.turn(Vec::new());
+    assert_eq!(bench.live()[1].1, Until::At(START));
+    bench.pass(2400);
+    assert_eq!(bench.live().len(), 2);
+    bench.pass(600);
+    assert_eq!(bench.live().len(), 1, "an hour after it began it is over");
+}
+
+#[test]
+fn a_new_ledger_adopts_what_the_rules_say_and_nothing_becomes_permanent() {
+    let mut bench = Bench::new("");
+    bench.enforcer = None;
+    std::fs::remove_file(bench.directory.path().join("ledger.redb")).unwrap();
+    let targets: [Target; 3] =
+        ["198.51.100.1", "198.51.100.2", "2001:db8::7"].map(|text| text.parse().unwrap());
+    bench.with_rules(|rules| {
+        rules.held.insert(targets[0], Mark::new(EventId(7 << 100), Until::Permanent));
+        rules.held.insert(targets[1], Mark::new(EventId(8 << 100), Until::At(START + 60)));
+        rules.held.insert(targets[2], Mark::new(EventId(9 << 100), Until::At(START - 1)));
+    });
+    bench.start("");
+    let expected = [
+        ("198.51.100.1".to_owned(), Until::Permanent),
+        ("198.51.100.2".to_owned(), Until::At(START + 60)),
+    ];
+    assert_eq!(bench.live(), expected);
+    assert_eq!(bench.held().len(), 2, "the one that is over is gone");
+    bench.pass(60);
+    assert_eq!(bench.held(), ["198.51.100.1"]);
+}
+
+#[test]
+fn rules_of_ours_that_are_nobodys_block_are_removed() {
+    let mut bench = Bench::new("");
+    bench.alert(ATTACKER);
+    bench.unblock(ATTACKER, 0);
+    // Another ufw wrote back what it had read before.
+    bench.with_rules(|rules| {
+        rules.held.insert(ATTACKER.parse().unwrap(), Mark::new(EventId(1), Until::Permanent));
+    });
+    bench.pass(60);
+    assert!(bench.held().is_empty() && bench.live().is_empty());
+}
+
+#[test]
+fn what_somebody_took_away_is_put_back_counted_and_not_raced_for() {
+    let mut bench = Bench::new("reconcile-every = \"1s\"");
+    bench.alert(ATTACKER);
+    let before = bench.runs();
+    for second in 1..=30 {
+        bench.with_rules(|rules| rules.held.clear());
+        bench.pass(1);
+        let drift = bench.enforcer.as_ref().unwrap().published().read().drift;
+        assert!(drift >= 1 && drift <= second, "{drift}");
+    }
+    // Twelve are saved up, and one is there again five seconds after another.
+    assert_eq!(bench.runs() - before, 12 + 29 / 5);
+    bench.pass(5);
+    assert_eq!(bench.held(), [ATTACKER]);
+}
+
+#[test]
+fn a_live_block_that_becomes_protected_is_lifted() {
+    let mut bench = Bench::new("");
+    bench.alert(ATTACKER);
+    bench.alert("203.0.113.9");
+    bench.turn(vec![Order::Reload(Box::new(config("never-block = [\"198.51.100.0/24\"]")))]);
+    assert_eq!(bench.held(), ["203.0.113.9"]);
+    assert_eq!(bench.alert(ATTACKER).name(), "refused");
+}
+
+#[test]
+fn where_the_firewall_is_off_nothing_is_remembered_and_later_it_works() {
+    let mut bench = Bench::new("");
+    bench.with_rules(|rules| rules.off = true);
+    assert_eq!(bench.alert(ATTACKER).name(), "unavailable");
+    assert!(bench.live().is_empty());
+    assert_eq!(bench.alert(ATTACKER).name(), "unavailable", "said without another try");
+    bench.with_rules(|rules| rules.off = false);
+    assert!(matches!(bench.alert(ATTACKER), Outcome::Blocked(_)));
+}
+
+#[test]
+fn where_ufw_is_locked_the_work_goes_on_after_the_answer() {
+    let mut bench = Bench::new("");
+    bench.with_rules(|rules| rules.busy = true);
+    assert_eq!(bench.alert(ATTACKER).name(), "pending");
+    assert_eq!(bench.live().len(), 1);
+    bench.with_rules(|rules| rules.busy = false);
+    bench.pass(1);
+    assert_eq!(bench.held(), [ATTACKER]);
+}
