@@ -319,7 +319,6 @@ const INSTALL: &str = "
     SYSTEMD_LOG_LEVEL=warning chroot root systemd-sysusers webhookd.conf
     install -d root/etc/webhookd root/etc/webhookd/tls
     install -m 644 -t root/etc/webhookd $packaging/config/*.toml
-    sed -i /^block-for/d root/etc/webhookd/privd.toml
     group=$(sed -n 's/^webhookd:x:\\([0-9]*\\):.*/\\1/p' root/etc/group)
     install -m 640 -g $group token root/etc/webhookd
     install -m 640 -g $group cert.pem key.pem root/etc/webhookd/tls

@@ -75,10 +75,9 @@ fn privd_sees_and_writes_what_it_needs_and_nothing_else() {
         (output.status.success(), text(&output.stdout), text(&output.stderr))
     };
     let seen = view("find /run ! -type d | sort | xargs");
-    assert_eq!(
-        seen.1, "/run/systemd/notify /run/ufw.lock /run/webhook-privd-lock/host",
-        "{seen:?}"
-    );
+    let expected = "/run/systemd/notify /run/ufw.lock /run/webhook-privd-lock/host \
+        /run/webhook-privd/privd.sock";
+    assert_eq!(seen.1, expected, "{seen:?}");
 
     // It can hold the host's lock while its ufw locks a private file.
     let inode = |path: &str| machine.sh(&format!("stat -c %d:%i {path}")).trim().to_owned();
@@ -105,6 +104,7 @@ fn privd_sees_and_writes_what_it_needs_and_nothing_else() {
         "/etc/webhookd/privd.toml",
         "/etc/cron.d/new",
         "/run/new",
+        "/run/webhook-privd/new",
         "/usr/sbin/new",
         "/var/new",
         "/root/new",
@@ -188,11 +188,10 @@ fn a_daemon_that_is_killed_comes_back_every_time() {
 }
 
 #[test]
-fn rules_files_that_were_renamed_away_are_written_again_after_a_new_start() {
+fn rules_files_that_were_renamed_away_are_written_again() {
     let machine = Container::boot();
     machine.block(ATTACKER);
     machine.sh("sed -i '$ a #' /etc/ufw/user.rules /etc/ufw/user6.rules");
-    machine.sh("systemctl kill --kill-who=main --signal=KILL webhook-privd");
     assert_eq!(machine.block("198.51.100.9").outcomes(), ["blocked"]);
     let rules = machine.sh("cat /etc/ufw/user.rules");
     assert!(rules.contains("198.51.100.9") && rules.contains("#\n"), "{rules}");
@@ -240,6 +239,24 @@ fn a_mended_configuration_needs_a_restart_and_nothing_more() {
     assert_eq!(answer.status, 503, "{answer:?}");
     machine.sh("sed -i /nonsense/d /etc/webhookd/privd.toml; systemctl restart webhook-privd");
     assert_eq!(machine.block(ATTACKER).outcomes(), ["blocked"]);
+}
+
+#[test]
+fn rules_files_that_were_damaged_are_restored_before_ufw_loads_them() {
+    let machine = Container::boot();
+    for address in [ATTACKER, "2001:db8:1::7"] {
+        machine.block(address);
+    }
+    // As at a boot: none of ours runs, and ufw starts.
+    machine.sh("systemctl stop webhookd.socket webhook-privd.socket webhookd webhook-privd ufw");
+    machine.sh("truncate -s 400 /etc/ufw/user.rules; truncate -s 0 /etc/ufw/user6.rules");
+    machine.sh("systemctl start ufw");
+    let kernel = machine.sh("iptables -S ufw-user-input; ip6tables -S ufw6-user-input");
+    for rule in
+        ["-s 203.0.113.7/32 -j DROP", "--dport 22 -j ACCEPT", "-s 2001:db8:1::7/128 -j DROP"]
+    {
+        assert!(kernel.contains(rule), "{rule}\n{kernel}");
+    }
 }
 
 #[test]
