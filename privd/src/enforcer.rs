@@ -7,16 +7,15 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use protocol::{Block, Lift, LiftOutcome, Outcome, Reply, Target, Text, Unblock, Until, Verdict};
+use protocol::{Block, Lift, Outcome, Reply, Target, Text, Unblock, Until, Verdict};
 use slog::{Logger, error};
 
 use crate::audit;
-use crate::batch::{Batch, Plan, Why, new_block};
+use crate::batch::{Batch, Plan};
 use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::ledger::{Ended, Entry, Ledger, Records};
-use crate::peer::{Peer, Role};
-use crate::policy::{self, Asker};
+use crate::peer::Peer;
 use crate::protected::Protected;
 use crate::quota::Bucket;
 use crate::reconcile::UPKEEP_PAUSE;
@@ -65,7 +64,7 @@ pub struct Enforcer {
     pub(crate) began: Now,
     pub(crate) ended: HashMap<Target, Ended>,
     pub(crate) adopted: bool,
-    quota: Bucket,
+    pub(crate) quota: Bucket,
     /// Requests for blocks in the last batch.
     asked_last: usize,
     /// When ufw last had time to take over.
@@ -269,94 +268,6 @@ impl Enforcer {
             self.published.queued.fetch_sub(1, Ordering::Relaxed);
             answer(Reply::Unblock(lifts));
         }
-    }
-
-    /// Decides what one target needs.
-    fn plan(
-        &mut self,
-        now: Now,
-        target: Target,
-        (peer, block): (&Peer, &Block),
-        current: bool,
-        batch: &mut Batch,
-    ) -> Plan {
-        let config = Arc::clone(&self.state.config);
-        let asker = Asker { role: peer.role, requester: block.requester, wall: now.wall };
-        let decided =
-            policy::decide(target, asker, &self.state.protected, &self.state.immune, &config);
-        let target = match decided {
-            Ok(target) => target,
-            Err(denial) => {
-                let detail = Text::truncated(&denial.detail);
-                return Plan::Settled(Outcome::Refused(denial.refusal), detail);
-            }
-        };
-        if let Some(plan) = batch.planned(target) {
-            return plan;
-        }
-        let live = self.state.blocks.get(&target).filter(|live| !live.is_over(now.wall));
-        if let Some(live) = live {
-            if live.info.in_force && current {
-                return Plan::Settled(Outcome::AlreadyBlocked(live.enforced()), Text::default());
-            }
-            return batch.add(Why::Asked, live.clone());
-        }
-        let offences = self.offences(now, target);
-        let term = policy::term(block.term, peer.role, offences, &config);
-        let wanted = new_block(target, (peer, block), offences, term, now);
-        if !config.enforce {
-            return Plan::Settled(Outcome::WouldBlock(wanted.enforced()), Text::default());
-        }
-        if self.state.blocks.len().saturating_add(batch.new_blocks()) >= config.max_blocks {
-            let detail = format!("the table is full: max-blocks = {}", config.max_blocks);
-            return Plan::Settled(Outcome::Unavailable, Text::truncated(&detail));
-        }
-        if peer.role == Role::Frontend
-            && let Err(retry_after_seconds) = self.quota.take(now.steady)
-        {
-            return Plan::Settled(Outcome::OverQuota { retry_after_seconds }, Text::default());
-        }
-        if self.state.immune.contains_key(&target) {
-            batch.entry.immune.push((target, None));
-        }
-        batch.add(Why::New, wanted)
-    }
-
-    /// Blocks of this target that ended by themselves, one that is ending now included.
-    fn offences(&self, now: Now, target: Target) -> u32 {
-        if let Some(over) = self.state.blocks.get(&target) {
-            return over.info.offences.saturating_add(1);
-        }
-        let ended = self.ended.get(&target);
-        let fresh = ended.filter(|ended| ended.last.saturating_add(MEMORY) > now.wall);
-        fresh.map_or(0, |ended| ended.offences)
-    }
-
-    fn plan_lifts(&mut self, now: Now, unblock: &Unblock, batch: &mut Batch) -> Vec<Target> {
-        let targets: Vec<Target> = match &unblock.targets {
-            Some(targets) => targets.as_slice().to_vec(),
-            None => self.state.blocks.keys().copied().collect(),
-        };
-        let until = now.wall.saturating_add(u64::from(unblock.immune_for));
-        for target in &targets {
-            batch.lift(Why::Asked, *target);
-            batch.entry.immune.push((*target, (unblock.immune_for > 0).then_some(until)));
-        }
-        targets
-    }
-
-    /// What came of a lift that was asked for.
-    fn lift(&self, target: Target, batch: &Batch) -> Lift {
-        let (outcome, mut detail) = batch.lifted(target);
-        if outcome == LiftOutcome::NotBlocked
-            && detail.is_empty()
-            && let Some(around) = self.state.around(target)
-        {
-            let words =
-                format!("it lies in {}, which is blocked: unblock that", around.info.target);
-            detail = Text::truncated(&words);
-        }
-        Lift { target, outcome, detail }
     }
 
     /// Durable first, then in the firewall, then read back, then the ledger again for what turned

@@ -23,6 +23,7 @@ pub mod protected;
 pub mod quota;
 pub mod reconcile;
 pub mod recover;
+pub mod request;
 pub mod session;
 pub mod snapshot;
 pub mod watcher;

@@ -200,24 +200,25 @@ fn rules_files_that_were_renamed_away_are_written_again() {
 #[test]
 fn a_ufw_under_way_outlives_a_killed_privd() {
     let machine = Container::boot();
-    std::thread::scope(|scope| {
-        scope.spawn(|| machine.sh(&format!("exec python3 -c \"{HOLD_UFW}\"")));
-        until("the lock is held", 10, || machine.run("test -e /run/held").status.success());
-        let alert = scope.spawn(|| machine.post(&json!({ "ip": ATTACKER })));
-        let ufw = || machine.run("pgrep -of '[/]usr/sbin/ufw prepend'").stdout;
-        until("ufw waits", 20, || !ufw().is_empty());
-        let first = ufw();
-        let pid = machine.property(PRIVD, "MainPID");
-        machine.sh(&format!("kill -KILL {pid}"));
-        until("privd is back", 20, || {
-            machine.property(PRIVD, "SubState") == "running"
-                && machine.property(PRIVD, "MainPID") != pid
-        });
-        assert_eq!(ufw(), first, "ufw was killed with its parent");
-        machine.sh("rm /run/held");
-        let answer = alert.join().unwrap();
-        assert_eq!(answer.status, 200, "{answer:?}");
+    // In ufw's place, what waits and then is ufw.
+    machine.sh("cp /usr/sbin/ufw /usr/sbin/ufw-itself; touch /etc/hold-ufw
+        printf '#!/bin/sh\nwhile test -e /etc/hold-ufw; do sleep 0.01; done\nexec ufw-itself \"$@\"\n' > /usr/sbin/ufw");
+    assert_eq!(machine.post(&json!({ "ip": ATTACKER })).status, 200);
+    let ufw = || machine.run("pgrep -of '[/]usr/sbin/ufw prepend'").stdout;
+    until("ufw has begun", 20, || !ufw().is_empty());
+    let first = ufw();
+    let pid = machine.property(PRIVD, "MainPID");
+    machine.sh(&format!("kill -KILL {pid}"));
+    until("privd is back", 20, || {
+        machine.property(PRIVD, "SubState") == "running"
+            && machine.property(PRIVD, "MainPID") != pid
     });
+    assert_eq!(ufw(), first, "ufw was killed with its parent");
+    machine.sh("rm /etc/hold-ufw");
+    until("ufw is done", 20, || ufw().is_empty());
+    let rules = machine.sh("cat /etc/ufw/user.rules; ufw-itself status");
+    assert!(rules.contains("COMMIT") && rules.contains("22/tcp"), "{rules}");
+    assert_eq!(machine.post(&json!({ "ip": ATTACKER })).status, 200);
     assert!(!machine.attacker_connects());
 }
 
@@ -275,14 +276,3 @@ fn a_recovery_that_fails_comes_before_ufw_and_does_not_stop_it() {
     assert_eq!(machine.property("ufw.service", "ActiveState"), "active");
     assert_eq!(machine.block(ATTACKER).outcomes(), ["blocked"]);
 }
-
-/// Holds the lock that privd's ufw waits for, until the file goes or a test has failed.
-const HOLD_UFW: &str = "
-import fcntl, os, time
-lock = open('/run/webhook-privd-lock/own', 'w')
-fcntl.lockf(lock, fcntl.LOCK_EX)
-open('/run/held', 'w')
-end = time.monotonic() + 30
-while os.path.exists('/run/held') and time.monotonic() < end:
-    time.sleep(0.01)
-";
