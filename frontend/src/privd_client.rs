@@ -263,6 +263,7 @@ fn deadline(patience: Duration) -> Instant {
 fn unexpected(reply: &Reply) -> PrivdError {
     match reply {
         Reply::Forbidden => PrivdError::Forbidden,
+        Reply::Busy => PrivdError::Busy,
         _ => PrivdError::Mismatch,
     }
 }
@@ -295,6 +296,9 @@ pub enum PrivdError {
     /// The account may not use the verb.
     #[error("webhook-privd refuses this command to this user")]
     Forbidden,
+    /// Nothing was done: later.
+    #[error("webhook-privd has too much waiting already")]
+    Busy,
     /// An answer to something else.
     #[error("webhook-privd answered another question")]
     Mismatch,

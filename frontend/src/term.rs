@@ -38,7 +38,7 @@ pub fn seconds(text: &str) -> Result<u32, TermError> {
 }
 
 fn lasting(seconds: u32) -> Result<Term, TermError> {
-    if seconds == 0 { Err(TermError::Zero) } else { Ok(Term::Seconds(seconds)) }
+    Term::seconds(seconds).ok_or(TermError::Zero)
 }
 
 /// Why a text or a number is no term. The caller adds an example that fits the place.
@@ -68,13 +68,13 @@ mod tests {
     #[test]
     fn a_term_is_read_as_people_write_it() {
         for (text, term) in [
-            ("1s", Term::Seconds(1)),
-            ("90m", Term::Seconds(5_400)),
-            ("1h", Term::Seconds(3_600)),
-            (" 1h 30m ", Term::Seconds(5_400)),
-            ("1day 12hours 30min", Term::Seconds(131_400)),
-            ("7d", Term::Seconds(604_800)),
-            ("4294967295s", Term::Seconds(u32::MAX)),
+            ("1s", Term::seconds(1).unwrap()),
+            ("90m", Term::seconds(5_400).unwrap()),
+            ("1h", Term::seconds(3_600).unwrap()),
+            (" 1h 30m ", Term::seconds(5_400).unwrap()),
+            ("1day 12hours 30min", Term::seconds(131_400).unwrap()),
+            ("7d", Term::seconds(604_800).unwrap()),
+            ("4294967295s", Term::seconds(u32::MAX).unwrap()),
             ("permanent", Term::Permanent),
             (" permanent ", Term::Permanent),
         ] {
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn a_number_of_seconds_is_a_term_unless_it_is_zero_or_too_large() {
-        assert_eq!(from_seconds(1), Ok(Term::Seconds(1)));
-        assert_eq!(from_seconds(4_294_967_295), Ok(Term::Seconds(u32::MAX)));
+        assert_eq!(from_seconds(1), Ok(Term::seconds(1).unwrap()));
+        assert_eq!(from_seconds(4_294_967_295), Ok(Term::seconds(u32::MAX).unwrap()));
         assert_eq!(from_seconds(0), Err(TermError::Zero));
         assert_eq!(from_seconds(4_294_967_296), Err(TermError::TooLong));
     }

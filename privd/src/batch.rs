@@ -137,6 +137,11 @@ impl Batch {
     /// not even be tried is taken back; one that was tried stays, to be finished.
     pub fn settle(&mut self, blocks: &BTreeMap<Target, Live>) -> Entry {
         let mut entry = std::mem::take(&mut self.entry);
+        // A block that could not be lifted is not immune either.
+        entry.immune.retain(|(target, _)| {
+            let item = self.index.get(target).and_then(|index| self.items.get(*index));
+            item.and_then(|item| item.effect.as_ref()).is_some_and(Effect::holds)
+        });
         for item in &mut self.items {
             let target = item.change.target();
             let (Some(effect), Some(live)) = (&item.effect, blocks.get(&target)) else { continue };
@@ -215,7 +220,7 @@ pub fn new_block(
         since: now.wall,
         until: match term {
             Term::Permanent => Until::Permanent,
-            Term::Seconds(seconds) => Until::At(now.wall.saturating_add(u64::from(seconds))),
+            Term::Seconds(seconds) => Until::At(now.wall.saturating_add(u64::from(seconds.get()))),
         },
         reason: block.reason.clone(),
         rule_name: block.rule_name.clone(),

@@ -208,7 +208,7 @@ fn terms<'de, D: Deserializer<'de>>(key: D) -> Result<Vec<Term>, D::Error> {
             return Ok(Term::Permanent);
         }
         let seconds = duration(&text).ok().and_then(|span| u32::try_from(span.as_secs()).ok());
-        seconds.filter(|seconds| *seconds > 0).map(Term::Seconds).ok_or_else(|| {
+        seconds.and_then(Term::seconds).ok_or_else(|| {
             D::Error::custom(format!(
                 "{text:?}: write for example \"1d\", \"12h\" or \"permanent\""
             ))
@@ -283,7 +283,8 @@ mod tests {
             (vec![Term::Permanent], 600)
         );
         let shipped = parse("block-for = [\"1d\", \"7d\", \"permanent\"]").unwrap().block_for;
-        assert_eq!(shipped, [Term::Seconds(86_400), Term::Seconds(7 * 86_400), Term::Permanent]);
+        let days = |days: u32| Term::seconds(days * 86_400).unwrap();
+        assert_eq!(shipped, [days(1), days(7), Term::Permanent]);
     }
 
     #[test]

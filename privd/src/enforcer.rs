@@ -294,7 +294,7 @@ impl Enforcer {
             self.next_upkeep = now.steady.saturating_add(UPKEEP_PAUSE);
         }
         if batch.is_pending() {
-            self.next_look = now.steady;
+            self.next_look = now.steady.saturating_add(TICK);
         }
         self.judge(now);
         self.publish();
@@ -306,7 +306,7 @@ impl Enforcer {
             error!(self.log, "ledger not written"; "error" => %problem);
             return Err(Text::truncated(UNWRITTEN));
         }
-        self.adopted = true;
+        self.adopted |= entry.adopted;
         let blocks = Arc::make_mut(&mut self.state.blocks);
         entry.removed.iter().for_each(|target| drop(blocks.remove(target)));
         blocks.extend(entry.added.into_iter().map(|live| (live.info.target, live)));

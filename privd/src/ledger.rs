@@ -75,6 +75,8 @@ pub struct Entry {
     pub ended: Vec<(Target, Option<Ended>)>,
     /// Immunities; None: over.
     pub immune: Vec<(Target, Option<u64>)>,
+    /// Whether the firewall's rules have been taken over into this ledger.
+    pub adopted: bool,
 }
 
 impl Entry {
@@ -84,6 +86,7 @@ impl Entry {
             && self.removed.is_empty()
             && self.ended.is_empty()
             && self.immune.is_empty()
+            && !self.adopted
     }
 }
 
@@ -106,17 +109,23 @@ impl Ledger {
             return Err(LedgerError::NoDirectory(directory.to_owned()));
         }
         // redb panics over some damaged files (measured), and a panic ends the daemon: so each
-        // attempt leaves a byte until it has come to an end.
+        // attempt leaves a byte until it has come to an end, whichever.
         let attempts = path.with_extension("attempts");
         if fs::metadata(&attempts).is_ok_and(|attempts| attempts.len() >= ATTEMPTS) {
             return Err(LedgerError::of(path, redb::Error::Corrupted(CRASHES.to_owned())));
         }
-        let mut count = File::options().create(true).append(true).open(&attempts)?;
-        count.write_all(b".")?;
+        let count = File::options().create(true).append(true).open(&attempts);
+        // Where the disk is full, the ledger may still be read.
+        let _ = count.and_then(|mut count| count.write_all(b"."));
+        let opened = Self::open_uncounted(path);
+        let _ = fs::remove_file(&attempts);
+        opened
+    }
+
+    fn open_uncounted(path: &Path) -> Result<(Self, Records), LedgerError> {
         let failed = |source| LedgerError::of(path, source);
         let database = open(path).map_err(failed)?;
         let records = read(&database).map_err(failed)?;
-        fs::remove_file(&attempts)?;
         Ok((Self { database: Some(database), path: path.to_owned() }, records))
     }
 
@@ -127,7 +136,7 @@ impl Ledger {
     pub fn set_aside(path: &Path, wall: u64) -> io::Result<PathBuf> {
         let aside = path.with_extension(format!("damaged-{wall}"));
         fs::rename(path, &aside)?;
-        fs::remove_file(path.with_extension("attempts"))?;
+        let _ = fs::remove_file(path.with_extension("attempts"));
         Ok(aside)
     }
 
@@ -173,7 +182,9 @@ fn write(database: &Database, entry: &Entry) -> Result<(), redb::Error> {
                 None => immune.remove(&*key)?,
             };
         }
-        transaction.open_table(ADOPTED)?.insert((), ())?;
+        if entry.adopted {
+            transaction.open_table(ADOPTED)?.insert((), ())?;
+        }
     }
     transaction.commit()?;
     Ok(())
@@ -246,9 +257,6 @@ pub enum LedgerError {
     /// The directory is missing.
     #[error("{dir} does not exist; make it with `install -d -m 0700 {dir}`", dir = .0.display())]
     NoDirectory(PathBuf),
-    /// The directory cannot be written.
-    #[error("the ledger's directory cannot be written: {0}")]
-    Directory(#[from] io::Error),
     /// The file is there and cannot be had: in use, no permission, disk full.
     #[error("the ledger {} cannot be used: {source}", path.display())]
     Unusable {
@@ -350,6 +358,7 @@ mod tests {
                 removed: vec![targets[1]],
                 ended: vec![(targets[1], Some(ended)), (targets[2], Some(ended))],
                 immune: vec![(targets[1], Some(99)), (targets[2], Some(99))],
+                adopted: false,
             };
             ledger.commit(&entry).unwrap();
             let entry = Entry {
@@ -359,13 +368,18 @@ mod tests {
             };
             ledger.commit(&entry).unwrap();
         }
-        let (_, records) = Ledger::open(&path).unwrap();
+        let reopened = Ledger::open(&path).unwrap();
+        let records = &reopened.1;
         assert_eq!(records.blocks.len(), 3);
         assert_eq!(records.blocks[&targets[0]], live(targets[0], "two"));
         assert_eq!(records.blocks[&targets[3]], live(targets[3], "one"));
         assert_eq!(records.ended, HashMap::from([(targets[1], ended)]));
         assert_eq!(records.immune, BTreeMap::from([(targets[1], 99)]));
-        assert!(records.adopted);
+        assert!(!records.adopted, "only when it is said");
+        let (mut ledger, _) = reopened;
+        ledger.commit(&Entry { adopted: true, ..Entry::default() }).unwrap();
+        drop(ledger);
+        assert!(Ledger::open(&path).unwrap().1.adopted);
     }
 
     #[test]

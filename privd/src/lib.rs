@@ -209,5 +209,5 @@ impl StartError {
     }
 }
 
-/// Orders that may wait for the enforcer: all that both roles may have in flight.
-const QUEUE: usize = 2 * acceptor::CONNECTIONS * session::IN_FLIGHT;
+/// Orders that may wait for the enforcer.
+const QUEUE: usize = 2048;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{BlockInfo, Text, Until};
+use protocol::{BlockInfo, Target, Text, Until};
 use slog::{info, warn};
 
 use crate::batch::{Batch, Why};
@@ -24,9 +24,14 @@ impl Enforcer {
                 Err(problem) => warn!(self.log, "no block can be put in force"; "why" => %problem),
             }
         }
-        self.next_look = now.steady.saturating_add(self.state.config.reconcile_every);
-        self.next_upkeep = self.next_upkeep.min(now.steady);
         let healthy = health.is_ok();
+        let every = self.state.config.reconcile_every;
+        // `ufw reload` and `enable` have no chains for two seconds.
+        let next = if healthy { every } else { every.min(AILING) };
+        self.next_look = now.steady.saturating_add(next);
+        if healthy && self.state.problem.is_some() {
+            self.next_upkeep = now.steady;
+        }
         self.state.problem = health.err();
         if healthy {
             self.state.verified_at = Some(now.wall);
@@ -34,19 +39,26 @@ impl Enforcer {
             self.forget(now);
         }
         self.sweep = true;
-        self.judge(now);
+        let came = self.judge(now);
+        // Whoever loaded their rules may not have cut what was open.
+        self.engine.cut(&came);
         self.publish();
     }
 
-    /// Brings every block up to what was read back last. Where one was lost since, all is looked
-    /// at again; what cannot be mended waits for the next look.
-    pub(crate) fn judge(&mut self, now: Now) {
+    /// Brings every block up to what was read back last; returns those that have come into force.
+    /// Where one was lost since, all is looked at again; what cannot be mended waits for the next
+    /// look.
+    pub(crate) fn judge(&mut self, now: Now) -> Vec<Target> {
+        let mut came = Vec::new();
         let mut lost = 0_u64;
         for (target, live) in Arc::make_mut(&mut self.state.blocks) {
             let effect = self.engine.judge(*target);
             let drifted = live.info.in_force && !effect.holds();
             lost = lost
                 .saturating_add(u64::from(drifted && !matches!(effect, Effect::Unavailable(_))));
+            if !live.info.in_force && effect.holds() {
+                came.push(*target);
+            }
             live.info.in_force = effect.holds();
         }
         if lost > 0 {
@@ -54,6 +66,7 @@ impl Enforcer {
             warn!(self.log, "blocks are missing from the firewall"; "blocks" => lost, "since_start" => self.state.drift);
             self.next_look = now.steady;
         }
+        came
     }
 
     /// A block that this process began was timed by a clock that turns out wrong when it is set:
@@ -73,16 +86,7 @@ impl Enforcer {
             }
             live
         });
-        let entry = Entry {
-            added: shifted.collect(),
-            immune: self
-                .state
-                .immune
-                .iter()
-                .map(|(target, end)| (*target, Some(moved(*end))))
-                .collect(),
-            ..Entry::default()
-        };
+        let entry = Entry { added: shifted.collect(), ..Entry::default() };
         warn!(self.log, "the clock was set: blocks begun since the start move along";
             "from" => expected, "to" => now.wall, "blocks" => entry.added.len());
         self.began = Now { wall: now.wall, steady: now.steady };
@@ -126,7 +130,7 @@ impl Enforcer {
             warn!(self.log, "blocks adopted from the firewall's rules"; "blocks" => added.len());
         }
         // Logged where it fails; then it is tried again.
-        let _ = self.commit(Entry { added, ..Entry::default() });
+        let _ = self.commit(Entry { added, adopted: true, ..Entry::default() });
     }
 
     /// Immunities that are over, and offences that are long ago.
@@ -185,6 +189,8 @@ impl Enforcer {
 }
 
 const ADOPTED: &str = "adopted from ufw's rules: the ledger did not know it";
+/// Between looks while no block can be put in force.
+const AILING: Duration = Duration::from_secs(5);
 /// Offences that are remembered.
 const MOST_ENDED: usize = 100_000;
 /// Seconds by which the clock may drift from the time since boot before that counts as being set.

@@ -39,6 +39,9 @@ impl Enforcer {
             if live.info.in_force && current {
                 return Plan::Settled(Outcome::AlreadyBlocked(live.enforced()), Text::default());
             }
+            if !config.enforce {
+                return Plan::Settled(Outcome::WouldBlock(live.enforced()), Text::default());
+            }
             return batch.add(Why::Asked, live.clone());
         }
         let offences = self.offences(now, target);
@@ -47,7 +50,8 @@ impl Enforcer {
         if !config.enforce {
             return Plan::Settled(Outcome::WouldBlock(wanted.enforced()), Text::default());
         }
-        if self.state.blocks.len().saturating_add(batch.new_blocks()) >= config.max_blocks {
+        let taken = self.state.blocks.len().saturating_add(batch.new_blocks());
+        if peer.role == Role::Frontend && taken >= config.max_blocks {
             let detail = format!("the table is full: max-blocks = {}", config.max_blocks);
             return Plan::Settled(Outcome::Unavailable, Text::truncated(&detail));
         }

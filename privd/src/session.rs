@@ -4,8 +4,8 @@ use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,12 +39,14 @@ impl Session {
     /// Serves the connection until the peer goes, breaks the protocol, or stops reading.
     pub fn serve(self, stream: UnixStream) {
         let (replies, outgoing) = mpsc::channel();
-        // A place in this channel is a request that may be unanswered, or part of a large one.
+        // A place in this channel is a request that may be unanswered.
         let (take, give_back) = mpsc::sync_channel(IN_FLIGHT);
+        let load = Arc::new(AtomicUsize::new(0));
+        let relieved = Arc::clone(&load);
         let Ok(writing) = stream.try_clone() else { return };
         let (log, peer) = (self.log.clone(), self.peer);
         let writer = move || {
-            if let Err(error) = write(writing, &outgoing, &give_back) {
+            if let Err(error) = write(writing, &outgoing, &give_back, &relieved) {
                 warn!(log, "reply not taken, connection ended"; "why" => %error, "peer" => %peer);
             }
         };
@@ -54,13 +56,7 @@ impl Session {
         while take.send(()).is_ok() {
             incoming.deadline = None;
             match frame::read::<RequestFrame>(&mut incoming) {
-                Ok(message) => {
-                    let places = places(&message.request);
-                    for _ in 1..places {
-                        let _ = take.send(());
-                    }
-                    self.dispatch(message, places, &replies);
-                }
+                Ok(message) => self.dispatch(message, &load, &replies),
                 Err(error) => {
                     self.end(&error, &mut incoming.stream);
                     break;
@@ -72,17 +68,28 @@ impl Session {
         let _ = writing.join();
     }
 
-    fn dispatch(&self, message: RequestFrame, places: usize, replies: &Sender<Outgoing>) {
+    fn dispatch(&self, message: RequestFrame, load: &AtomicUsize, replies: &Sender<Outgoing>) {
         let RequestFrame { id, request } = message;
+        let weight = weight(&request);
+        let loaded = load.fetch_add(weight, Ordering::Relaxed).saturating_add(weight);
         let replies = replies.clone();
         // The writer may be gone; then there is nobody to tell.
-        let answer = Box::new(move |reply| drop(replies.send((ReplyFrame { id, reply }, places))));
+        let answer: Answer =
+            Box::new(move |reply| drop(replies.send((ReplyFrame { id, reply }, weight))));
         let verb = request.verb();
         if !self.peer.may(&request) {
             warn!(self.log, "request"; "verb" => verb, "outcome" => "forbidden", "peer" => %self.peer);
             return answer(Reply::Forbidden);
         }
         match request {
+            // Reading on: the status, and what is blocked already, are answered all the same.
+            Request::Block(block)
+                if loaded > MAX_LOAD.saturating_mul(2)
+                    || loaded > MAX_LOAD && self.already(&block).is_none() =>
+            {
+                audit::asked(&self.log, &self.peer, verb, "busy");
+                return answer(Reply::Busy);
+            }
             Request::Block(block) => return self.block(block, answer),
             Request::Unblock(unblock) => {
                 return self.order(Order::Unblock(self.peer, unblock, answer));
@@ -102,11 +109,16 @@ impl Session {
         self.order(Order::Block(self.peer, block, answer));
     }
 
-    /// The queue holds what all connections may have in flight, so this does not wait. It fails
-    /// only when privd stops; then the connection ends and the peer asks the next one.
+    /// Never waits. If privd is stopping, the order is dropped; then the connection ends and the
+    /// peer asks the next privd.
     fn order(&self, order: Order) {
         self.published.queued.fetch_add(1, Ordering::Relaxed);
-        let _ = self.orders.send(order);
+        if let Err(TrySendError::Full(order)) = self.orders.try_send(order) {
+            self.published.queued.fetch_sub(1, Ordering::Relaxed);
+            if let Order::Block(_, _, answer) | Order::Unblock(_, _, answer) = order {
+                answer(Reply::Busy);
+            }
+        }
     }
 
     /// All targets in force and nothing touched since: answered here, no process is started.
@@ -178,14 +190,14 @@ impl Session {
     }
 }
 
-/// A reply, and the places that its request took.
+/// A reply, and the weight of its request.
 type Outgoing = (ReplyFrame, usize);
 
-/// A connection's memory is bounded by targets, not by requests.
-fn places(request: &Request) -> usize {
+/// What a request and its reply take of a connection's memory, in targets.
+fn weight(request: &Request) -> usize {
     match request {
-        Request::Block(block) => block.targets.as_slice().len().div_ceil(TARGETS_A_PLACE),
-        _ => 1,
+        Request::Block(block) => block.targets.as_slice().len().max(LEAST_WEIGHT),
+        _ => 0,
     }
 }
 
@@ -215,17 +227,17 @@ fn write(
     mut stream: UnixStream,
     outgoing: &Receiver<Outgoing>,
     give_back: &Receiver<()>,
+    load: &AtomicUsize,
 ) -> Result<(), FrameError> {
     stream.set_write_timeout(Some(FRAME_DEADLINE))?;
-    while let Ok((reply, places)) = outgoing.recv() {
+    while let Ok((reply, weight)) = outgoing.recv() {
         if let Err(error) = frame::write(&mut stream, &reply) {
             drop(stream.shutdown(Shutdown::Both));
             return Err(error);
         }
-        // Cannot fail: each reply's request took these places.
-        for _ in 0..places {
-            let _ = give_back.try_recv();
-        }
+        load.fetch_sub(weight, Ordering::Relaxed);
+        // Cannot fail: each reply's request took a place.
+        let _ = give_back.try_recv();
     }
     Ok(())
 }
@@ -233,8 +245,11 @@ fn write(
 /// For the rest of a frame once it has begun, and for a reply to be taken.
 const FRAME_DEADLINE: Duration = Duration::from_secs(10);
 /// Unanswered requests of one connection.
-pub const IN_FLIGHT: usize = 64;
-/// The largest request takes 40 of the places.
-const TARGETS_A_PLACE: usize = 256;
+const IN_FLIGHT: usize = 512;
+/// Targets in the unanswered blocks of one connection: two of the largest requests, or more small
+/// ones than webhookd has connections by default.
+const MAX_LOAD: usize = 20_480;
+/// A block of one target counts as so many, so that places for other requests are left.
+const LEAST_WEIGHT: usize = 64;
 /// Bytes of stack of a connection's thread.
 pub const STACK: usize = 256 << 10;

@@ -28,6 +28,8 @@ struct Rules {
     held: BTreeMap<Target, Mark>,
     /// Each batch that came.
     runs: Vec<Vec<Change>>,
+    /// Whom a look found in force.
+    cut: Vec<Target>,
     off: bool,
     busy: bool,
 }
@@ -70,6 +72,10 @@ impl Firewall for Fake {
             if before { Effect::Already(Text::default()) } else { Effect::Done(Text::default()) }
         };
         changes.iter().map(done).collect()
+    }
+
+    fn cut(&self, targets: &[Target]) {
+        self.0.lock().unwrap().cut.extend(targets);
     }
 
     fn is_unsettled(&self) -> bool {
@@ -350,12 +356,12 @@ fn an_alert_that_comes_when_a_block_is_just_over_is_the_next_offence() {
 fn an_alert_may_shorten_its_block_and_only_an_operator_may_lengthen_it() {
     let mut bench = Bench::new("block-for = \"1h\"");
     for (role, wish, expected) in [
-        (Role::Frontend, Some(Term::Seconds(60)), Until::At(START + 60)),
-        (Role::Frontend, Some(Term::Seconds(7200)), Until::At(START + 3600)),
+        (Role::Frontend, Term::seconds(60), Until::At(START + 60)),
+        (Role::Frontend, Term::seconds(7200), Until::At(START + 3600)),
         (Role::Frontend, Some(Term::Permanent), Until::At(START + 3600)),
         (Role::Frontend, None, Until::At(START + 3600)),
         (Role::Operator, None, Until::At(START + 3600)),
-        (Role::Operator, Some(Term::Seconds(7200)), Until::At(START + 7200)),
+        (Role::Operator, Term::seconds(7200), Until::At(START + 7200)),
         (Role::Operator, Some(Term::Permanent), Until::Permanent),
     ] {
         let outcome = bench.block(role, &[ATTACKER], wish).remove(0);

@@ -77,7 +77,7 @@ impl Request {
     }
 }
 
-/// The answers, one for each verb, and the refusal of a verb.
+/// The answers, one for each verb, and two refusals.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Reply {
     /// One verdict a target, in the request's order.
@@ -92,6 +92,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// This peer may not use this verb.
     Forbidden,
+    /// Too much waits already; nothing was done, and asking again later may work.
+    Busy,
 }
 
 /// Asks for targets to be blocked.

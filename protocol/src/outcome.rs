@@ -1,6 +1,7 @@
 //! The closed list of outcomes: the same words in answers, metrics and audit documents.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
@@ -97,9 +98,17 @@ pub enum Until {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Term {
     /// This many seconds.
-    Seconds(u32),
+    Seconds(NonZeroU32),
     /// Until it is lifted; the longest there is.
     Permanent,
+}
+
+impl Term {
+    /// A number of seconds; None for none at all.
+    #[must_use]
+    pub fn seconds(seconds: u32) -> Option<Self> {
+        NonZeroU32::new(seconds).map(Self::Seconds)
+    }
 }
 
 /// Why policy refuses a target.

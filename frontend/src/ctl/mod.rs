@@ -224,7 +224,7 @@ mod tests {
     async fn a_block_carries_the_operators_term_or_leaves_it_to_policy() {
         let line = "webhookctl block 198.51.100.7 2001:db8::/64";
         assert_eq!(block(line).await.term, None);
-        assert_eq!(block(&format!("{line} --for 90m")).await.term, Some(Term::Seconds(5_400)));
+        assert_eq!(block(&format!("{line} --for 90m")).await.term, Term::seconds(5_400));
         let asked = block(&format!("{line} --for permanent --reason scan")).await;
         assert_eq!((asked.term, &*asked.reason), (Some(Term::Permanent), "scan"));
         assert_eq!((asked.targets.as_slice().len(), asked.requester), (2, None));

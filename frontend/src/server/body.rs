@@ -188,12 +188,12 @@ mod tests {
     fn a_duration_is_a_text_or_whole_seconds_or_absent() {
         for (duration, expected) in [
             ("\" \"", None),
-            ("\"1h\"", Some(Term::Seconds(3_600))),
-            ("\"90m\"", Some(Term::Seconds(5_400))),
-            ("\"7d\"", Some(Term::Seconds(604_800))),
+            ("\"1h\"", Term::seconds(3_600)),
+            ("\"90m\"", Term::seconds(5_400)),
+            ("\"7d\"", Term::seconds(604_800)),
             ("\"permanent\"", Some(Term::Permanent)),
-            ("1", Some(Term::Seconds(1))),
-            ("4294967295", Some(Term::Seconds(u32::MAX))),
+            ("1", Term::seconds(1)),
+            ("4294967295", Term::seconds(u32::MAX)),
             ("null", None),
         ] {
             let body = format!("{{\"ip\":\"203.0.113.45\",\"duration\":{duration}}}");

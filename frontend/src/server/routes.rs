@@ -203,6 +203,7 @@ fn paired(candidates: Vec<Candidate>, verdicts: Vec<Verdict>) -> Vec<Answered> {
 fn without_privd(targets: &Targets, error: &PrivdError) -> Vec<Verdict> {
     let (outcome, words) = match error {
         PrivdError::Pending => (Outcome::Pending, ""),
+        PrivdError::Busy => (Outcome::Unavailable, "too many alerts wait for the firewall already"),
         _ => (
             Outcome::Unavailable,
             "webhook-privd does not answer; see `systemctl status webhook-privd`",
@@ -287,7 +288,7 @@ mod tests {
         let body = json!({ "ip": "203.0.113.45", "duration": "90m", "reason": "by test",
             "rule_name": "SSH", "alert_id": "x-1" });
         let (asked, ..) = posted(&body.to_string(), Outcome::Failed, "").await;
-        assert_eq!(asked.term, Some(Term::Seconds(5_400)));
+        assert_eq!(asked.term, Term::seconds(5_400));
         assert_eq!(asked.requester, Some(IpAddr::from([10, 9, 0, 2])));
         assert_eq!(
             (&*asked.reason, &*asked.rule_name, &*asked.alert_id),

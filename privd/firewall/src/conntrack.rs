@@ -16,35 +16,41 @@ use crate::{Change, Effect};
 /// Forgets every connection from and to the targets whose block holds, those included whose rules
 /// stood already: whoever made them may not have cut. What stopped it goes into the effect's words;
 /// the block itself holds.
-pub fn cut(changes: &[Change], effects: &mut [Effect]) {
-    let all = changes.iter().filter(|change| change.is_block()).count();
+pub fn cut_changed(changes: &[Change], effects: &mut [Effect]) {
+    let hold = changes.iter().zip(effects).filter_map(|change| match change {
+        (Change::Block(target, _), Effect::Done(words) | Effect::Already(words)) => {
+            Some((*target, words))
+        }
+        _ => None,
+    });
+    let (targets, words): (Vec<Target>, Vec<&mut Text>) = hold.unzip();
+    cut(&targets).into_iter().zip(words).for_each(|(problem, words)| *words = problem);
+}
+
+/// Forgets every connection from and to the targets; for each, what stopped it.
+pub fn cut(targets: &[Target]) -> Vec<Text> {
     // Two programs a target are quicker than a listing only for a few.
-    let open = if all > FEW { [open("ipv4"), open("ipv6")] } else { [None, None] };
-    for (change, effect) in changes.iter().zip(effects) {
-        let (Change::Block(target, _), Effect::Done(words) | Effect::Already(words)) =
-            (change, effect)
-        else {
-            continue;
-        };
+    let open = if targets.len() > FEW { [open("ipv4"), open("ipv6")] } else { [None, None] };
+    let cut = |target: &Target| {
         let known = open.get(usize::from(target.is_ipv6())).and_then(Option::as_ref);
         let connected = |open: &Addresses| match target.is_host() {
             true => open.contains(&target.net().addr()),
             false => open.iter().any(|one| target.net().contains(one)),
         };
-        if known.is_none_or(connected)
-            && let Err(problem) = forget(*target)
-        {
-            *words = problem;
-        }
-    }
+        if known.is_none_or(connected) { forget(*target).err() } else { None }.unwrap_or_default()
+    };
+    targets.iter().map(cut).collect()
 }
 
 type Addresses = HashSet<IpAddr>;
 
-/// Everyone with a connection; None if there are too many to list.
+/// Everyone with a connection; None if they cannot be listed.
 fn open(family: &str) -> Option<Addresses> {
-    let listing = Program::Conntrack.run(&["-L", "-f", family]).ok()?;
-    listing.success.then(|| connections::addresses(&listing.text))
+    let mut open = Addresses::new();
+    let mut take = |line: &str| open.extend(connections::addresses(line));
+    // An attacker can have any number of entries: they are taken one by one.
+    let done = Program::Conntrack.run_with(&["-L", "-f", family], None, Some(&mut take));
+    done.is_ok_and(|output| output.success).then_some(open)
 }
 
 fn forget(target: Target) -> Result<(), Text> {

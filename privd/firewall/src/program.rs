@@ -1,6 +1,7 @@
 //! The one place that starts programs: absolute path, fixed argv, empty environment, capped output,
 //! a deadline.
 
+use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -54,13 +55,29 @@ impl Program {
     /// It cannot be started, prints more than the cap, or outlasts the deadline; then it has been
     /// signalled and waited for, and may have left its work half done.
     pub fn run(self, arguments: &[&str]) -> Result<Output, ProgramError> {
+        self.run_with(arguments, None, None)
+    }
+
+    /// The same, with a file that the program holds open as its standard input, or with somebody
+    /// who takes the output line by line, of any length.
+    ///
+    /// # Errors
+    /// As [`Program::run`].
+    pub fn run_with(
+        self,
+        arguments: &[&str],
+        held: Option<&File>,
+        lines: Option<&mut dyn FnMut(&str)>,
+    ) -> Result<Output, ProgramError> {
         let in_path = |source| ProgramError { path: self.path(), source };
         let mut command = Command::new(self.path());
         // ufw's words are translated without LC_ALL.
         command.args(arguments).env_clear().env("LC_ALL", "C").current_dir("/");
         // It prints every entry that it deletes, and an attacker can have any number of them.
         let quiet = arguments.first() == Some(&"-D");
-        execute(command, quiet, self.deadline()).map_err(in_path)
+        let input = held.map(File::try_clone).transpose().map_err(in_path)?;
+        command.stdin(input.map_or_else(Stdio::null, Stdio::from));
+        execute(command, quiet, self.deadline(), lines).map_err(in_path)
     }
 
     /// ufw waits for its lock without a limit of its own, and killing it leaves damage; the others
@@ -98,16 +115,21 @@ pub struct ProgramError {
     source: io::Error,
 }
 
-fn execute(mut command: Command, quiet: bool, limit: Duration) -> io::Result<Output> {
+fn execute(
+    mut command: Command,
+    quiet: bool,
+    limit: Duration,
+    lines: Option<&mut dyn FnMut(&str)>,
+) -> io::Result<Output> {
     let (reader, writer) = io::pipe()?;
     let stdout = if quiet { Stdio::null() } else { writer.try_clone()?.into() };
-    command.stdin(Stdio::null()).stdout(stdout).stderr(writer);
+    command.stdout(stdout).stderr(writer);
     // A Ctrl-C meant for us must not kill ufw in the middle of its file.
     let mut child = command.process_group(0).spawn()?;
     // It holds the pipe's writing end, and the end of the output could not be seen.
     drop(command);
     let deadline = Instant::now().checked_add(limit);
-    let output = collect(reader, &mut child, deadline);
+    let output = collect(reader, &mut child, deadline, lines);
     if output.is_err() {
         end(&mut child)?;
     }
@@ -119,6 +141,7 @@ fn collect(
     mut pipe: PipeReader,
     child: &mut Child,
     deadline: Option<Instant>,
+    mut lines: Option<&mut dyn FnMut(&str)>,
 ) -> io::Result<Output> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 << 10];
@@ -134,6 +157,12 @@ fn collect(
             break;
         }
         bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        if let Some(take) = lines.as_mut()
+            && let Some(last) = bytes.iter().rposition(|byte| *byte == b'\n')
+        {
+            let whole: Vec<u8> = bytes.drain(..=last).collect();
+            String::from_utf8_lossy(&whole).lines().for_each(take);
+        }
         if bytes.len() > MAX_OUTPUT {
             return Err(io::Error::other("it printed more than the cap"));
         }
@@ -185,8 +214,8 @@ mod tests {
 
     fn shell(script: &str, limit: Duration) -> io::Result<Output> {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]);
-        execute(command, false, limit)
+        command.args(["-c", script]).stdin(Stdio::null());
+        execute(command, false, limit, None)
     }
 
     #[test]
@@ -213,6 +242,20 @@ mod tests {
         let begin = Instant::now();
         assert!(shell("trap '' TERM; sleep 60 & wait", Duration::from_millis(50)).is_err());
         assert!(begin.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn lines_are_handed_on_one_by_one_beyond_any_cap() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "yes 0123456789 | head -c 50000000; echo; echo end"]);
+        let (mut count, mut last) = (0, String::new());
+        let mut take = |line: &str| {
+            count += 1;
+            last = line.to_owned();
+        };
+        let output = execute(command, false, Duration::from_secs(60), Some(&mut take)).unwrap();
+        assert!(output.success && output.text.is_empty());
+        assert!(count > 4_500_000 && last == "end", "{count} {last}");
     }
 
     #[test]

@@ -38,8 +38,10 @@ impl RulesFile {
         if text.contains('\0') {
             return Err(Damage::NotText);
         }
-        // The first and the last line of what `_write_rules` writes.
-        if !text.starts_with("*filter\n") || text.trim_end().lines().next_back() != Some("COMMIT") {
+        // The first and the last line of what `_write_rules` writes; people add remarks.
+        let said = |line: &&str| !line.is_empty() && !line.starts_with('#');
+        let mut lines = text.lines().map(str::trim_end).filter(said);
+        if lines.next() != Some("*filter") || lines.next_back() != Some("COMMIT") {
             return Err(Damage::CutShort);
         }
         let mut file = Self { text, ..Self::default() };
@@ -276,6 +278,10 @@ mod tests {
         assert!(RulesFile::parse(whole.into()).is_ok());
         for length in 0..whole.len() - 1 {
             assert!(RulesFile::parse(whole.as_bytes()[..length].to_vec()).is_err(), "{length}");
+        }
+        for theirs in ["# managed\n\n", "\n"] {
+            let text = format!("{theirs}{whole}{theirs}").replace('\n', "\r\n");
+            assert!(RulesFile::parse(text.into()).is_ok(), "a whole file is theirs");
         }
         assert_eq!(RulesFile::parse(b" \n".to_vec()), Err(Damage::Empty));
         assert_eq!(RulesFile::parse(whole.replace("RULES", "\0").into()), Err(Damage::NotText));

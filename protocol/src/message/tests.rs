@@ -48,7 +48,7 @@ fn golden_block_of_a_network_with_texts() {
     if let Request::Block(block) = &mut message.request {
         block.requester = Some("10.0.0.9".parse().unwrap());
         block.reason = Text::truncated("ssh");
-        block.term = Some(Term::Seconds(3600));
+        block.term = Term::seconds(3600);
     }
     let golden = concat!(
         "02",
@@ -95,6 +95,8 @@ fn golden_verbs_and_replies() {
         let golden = format!("010000000000000000000000c633640720{golden}0000000000000000");
         assert!(frame.ends_with(&golden), "{frame} does not end with {golden}");
     }
+    let busy = ReplyFrame { id: 1, reply: Reply::Busy };
+    assert_eq!(hex(&frame::encode(&busy).unwrap()), "020c000000010000000000000006000000");
     let forbidden = ReplyFrame { id: 1, reply: Reply::Forbidden };
     assert_eq!(hex(&frame::encode(&forbidden).unwrap()), "020c000000010000000000000005000000");
 }
@@ -175,11 +177,8 @@ fn any_target() -> impl Strategy<Value = Target> {
 
 fn any_request() -> impl Strategy<Value = Request> {
     let targets = proptest::collection::vec(any_target(), 1..20);
-    let term = prop_oneof![
-        Just(None),
-        Just(Some(Term::Permanent)),
-        any::<u32>().prop_map(|seconds| Some(Term::Seconds(seconds)))
-    ];
+    let term =
+        prop_oneof![Just(None), Just(Some(Term::Permanent)), any::<u32>().prop_map(Term::seconds)];
     let texts = (".{0,300}", ".{0,40}");
     let block = (any::<u128>(), any::<Option<IpAddr>>(), targets, term, texts).prop_map(
         |(event, requester, targets, term, (reason, rule))| {

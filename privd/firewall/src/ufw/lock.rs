@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,35 +21,100 @@ use protocol::Text;
 #[derive(Debug, Default)]
 pub struct HostLock {
     /// An attempt that outlasted its caller's patience; the next caller waits on.
-    waiting: Option<Receiver<io::Result<Held>>>,
+    attempt: Option<Arc<Attempt>>,
 }
 
-/// Holds the lock until it is dropped.
+/// Holds the lock until it is dropped, and every program that was given it has ended.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the lock belongs to the open file")]
 pub struct Held(Option<File>);
+
+impl Held {
+    /// The file that a program takes along to hold the lock too: a ufw that outlives a killed privd
+    /// still keeps others out.
+    pub const fn file(&self) -> Option<&File> {
+        self.0.as_ref()
+    }
+}
+
+/// One thread's wait for the lock.
+#[derive(Debug, Default)]
+struct Attempt {
+    state: Mutex<State>,
+    came: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// The caller waits.
+    #[default]
+    Wanted,
+    /// The caller has gone: what comes is let go.
+    Unwanted,
+    /// It came, or cannot come.
+    Came(io::Result<File>),
+    /// It came when nobody wanted it.
+    LetGo,
+}
 
 impl HostLock {
     /// Waits in the kernel's queue, where no other ufw can overtake for long.
     ///
     /// # Errors
-    /// Another process holds it for longer than [`PATIENCE`], or it cannot be opened.
-    pub fn take(&mut self) -> Result<Held, Text> {
+    /// Another process holds it for longer than the caller's patience, or it cannot be opened.
+    pub fn take(&mut self, patience: Duration) -> Result<Held, Text> {
         if !Path::new(HOST_LOCK).exists() {
             // Only where `--unconfined` let privd start without its mounts.
             return Ok(Held(None));
         }
-        let attempt = match self.waiting.take() {
-            Some(attempt) => attempt,
-            None => attempt()?,
+        let attempt = match self.attempt.take() {
+            Some(attempt) if attempt.is_wanted_again() => attempt,
+            _ => Attempt::begin().map_err(|error| unusable(&error))?,
         };
-        match attempt.recv_timeout(PATIENCE) {
-            Ok(taken) => taken.map_err(|error| unusable(&error)),
-            Err(RecvTimeoutError::Timeout) => {
-                self.waiting = Some(attempt);
+        match attempt.wait(patience) {
+            Some(came) => came.map(|file| Held(Some(file))).map_err(|error| unusable(&error)),
+            None => {
+                self.attempt = Some(attempt);
                 Err(Text::truncated(BUSY))
             }
-            Err(RecvTimeoutError::Disconnected) => Err(unusable(&io::Error::other("interrupted"))),
+        }
+    }
+}
+
+impl Attempt {
+    /// A thread waits, because fcntl has no deadline.
+    fn begin() -> io::Result<Arc<Self>> {
+        let attempt = Arc::new(Self::default());
+        let waiting = Arc::clone(&attempt);
+        let wait = move || {
+            let came = lock();
+            let mut state = waiting.state.lock().unwrap_or_else(PoisonError::into_inner);
+            *state = match *state {
+                State::Wanted => State::Came(came),
+                _ => State::LetGo,
+            };
+            waiting.came.notify_one();
+        };
+        thread::Builder::new().name("lock".into()).spawn(wait)?;
+        Ok(attempt)
+    }
+
+    /// Whether an attempt that was given up is still on its way.
+    fn is_wanted_again(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Unwanted) {
+            *state = State::Wanted;
+        }
+        matches!(*state, State::Wanted)
+    }
+
+    fn wait(&self, patience: Duration) -> Option<io::Result<File>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let pending = |state: &mut State| matches!(state, State::Wanted);
+        let waited = self.came.wait_timeout_while(state, patience, pending);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *state, State::Unwanted) {
+            State::Came(came) => Some(came),
+            _ => None,
         }
     }
 }
@@ -63,27 +128,10 @@ pub fn is_apart() -> bool {
     }
 }
 
-/// A thread waits, because fcntl has no deadline. If nobody wants the lock any more when it comes,
-/// it is let go.
-fn attempt() -> Result<Receiver<io::Result<Held>>, Text> {
-    let (sender, receiver) = sync_channel(0);
-    let wait = move || drop(sender.send(lock()));
-    let thread = thread::Builder::new().name("lock".into()).spawn(wait);
-    thread.map(|_| receiver).map_err(|error| unusable(&error))
-}
-
-/// The host's lock, at a moment when no ufw of ours runs: one that outlived a killed privd may
-/// still be writing.
-fn lock() -> io::Result<Held> {
-    let held = locked(HOST_LOCK)?;
-    drop(locked(OWN_LOCK)?);
-    Ok(Held(Some(held)))
-}
-
 /// A POSIX lock as ufw takes it (Python's `fcntl.lockf`), owned by the open file rather than by
 /// the process, so that no other descriptor's closing lets it go (fcntl(2), `F_OFD_SETLKW`).
-fn locked(path: &str) -> io::Result<File> {
-    let file = File::options().write(true).open(path)?;
+fn lock() -> io::Result<File> {
+    let file = File::options().write(true).open(HOST_LOCK)?;
     let whole = libc::flock {
         l_type: i16::try_from(libc::F_WRLCK).map_err(io::Error::other)?,
         l_whence: i16::try_from(libc::SEEK_SET).map_err(io::Error::other)?,
@@ -104,5 +152,3 @@ const BUSY: &str = "another ufw holds /run/ufw.lock for long: see `fuser -v /run
 const HOST_LOCK: &str = "/run/webhook-privd-lock/host";
 /// What ufw locks.
 const OWN_LOCK: &str = "/run/ufw.lock";
-/// A ufw run takes 0.2 s, and several may stand in the queue.
-const PATIENCE: Duration = Duration::from_secs(30);

@@ -13,8 +13,9 @@ pub mod view;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use protocol::{Text, Untrusted};
+use protocol::{Target, Text, Untrusted};
 use slog::{Logger, error, info, warn};
 
 use crate::program::Program;
@@ -31,7 +32,6 @@ pub struct Ufw {
     lock: HostLock,
     files: RulesFiles,
     view: Option<View>,
-    stamp: Stamp,
     /// Set while the files change by our own hand alone.
     changing: Arc<AtomicBool>,
     /// Whether rules stand in files and kernel that ufw itself has not loaded yet.
@@ -48,7 +48,6 @@ impl Ufw {
             lock: HostLock::default(),
             files: RulesFiles::new(ledger),
             view: None,
-            stamp: Stamp::default(),
             changing: Arc::default(),
             unsettled: false,
             replaced: false,
@@ -60,12 +59,7 @@ impl Ufw {
     /// else's ufw can write. A run that failed is undone and tried again.
     fn advance(&mut self, changes: &[Change], progress: &mut Progress) -> Result<View, Trouble> {
         enabled().map_err(Trouble::Off)?;
-        let held = self.lock.take().map_err(Trouble::Busy)?;
-        if !RulesFiles::writable() {
-            self.replaced = true;
-            return Err(Trouble::Busy(Text::truncated(REPLACED)));
-        }
-        self.changing.store(self.stamp.is_current(), Ordering::Relaxed);
+        let held = self.hold(PATIENCE)?;
         // A target without any rule needs one, whatever the kernel says: two programs are saved.
         let mut view = self.read(false, Some(&held))?;
         if changes.iter().any(|change| change.is_block() && view.knows(change.target())) {
@@ -74,7 +68,7 @@ impl Ufw {
         for round in 0..ROUNDS {
             match Plan::of(&view, changes, &mut progress.touched, round == 0) {
                 Some(plan) => {
-                    progress.failed = self.commit(&view, &plan).err();
+                    progress.failed = self.commit(&view, &plan, &held).err();
                     self.unsettled = plan.is_quick();
                 }
                 None if view.kernel_read => break,
@@ -86,9 +80,23 @@ impl Ufw {
         Ok(view)
     }
 
+    /// Keeps every other ufw out from here on.
+    fn hold(&mut self, patience: Duration) -> Result<Held, Trouble> {
+        let held = self.lock.take(patience).map_err(Trouble::Busy)?;
+        if !RulesFiles::writable() {
+            self.replaced = true;
+            return Err(Trouble::Busy(Text::truncated(REPLACED)));
+        }
+        self.changing.store(self.stamp().is_current(), Ordering::Relaxed);
+        Ok(held)
+    }
+
     /// Stages a plan in the files and has it loaded; puts the files back if that fails.
-    fn commit(&self, view: &View, plan: &Plan) -> Result<(), Text> {
-        let run = |(program, arguments): &(Program, Vec<String>)| self.run(*program, arguments);
+    fn commit(&mut self, view: &View, plan: &Plan, held: &Held) -> Result<(), Text> {
+        // Without a copy, a crash from here on could cost rules that are not ours.
+        self.keep_copies(view)?;
+        let run =
+            |(program, arguments): &(Program, Vec<String>)| self.run(*program, arguments, held);
         let done = self.stage(plan).and_then(|()| plan.runs.iter().try_for_each(run));
         if done.is_err() {
             for (which, family) in view.families.iter().enumerate() {
@@ -112,10 +120,10 @@ impl Ufw {
         Ok(())
     }
 
-    fn run(&self, program: Program, arguments: &[String]) -> Result<(), Text> {
+    fn run(&self, program: Program, arguments: &[String], held: &Held) -> Result<(), Text> {
         let shown = arguments.join(" ");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let problem = match program.run(&arguments) {
+        let problem = match program.run_with(&arguments, held.file(), None) {
             Ok(output) if output.success => return Ok(()),
             Ok(output) => Untrusted(output.complaint()).to_string(),
             Err(error) => error.to_string(),
@@ -127,41 +135,50 @@ impl Ufw {
     }
 
     /// Reads files and kernel, and makes verified copies durable. What looks damaged is judged again
-    /// under ufw's lock, when nobody can be in the middle of writing it, and restored.
+    /// under ufw's lock, when no ufw can be in the middle of writing it, and after a moment in which
+    /// an editor would have finished; then it is restored.
     fn read(&mut self, kernel: bool, held: Option<&Held>) -> Result<View, Trouble> {
         let mut taken = None;
+        let mut before = None;
         // Each file may be damaged, more than once if somebody is at it just now.
         for _ in 0..READS {
-            // The stamp comes first: a write in between makes it old, never the view.
-            let stamp = Stamp::now();
             match View::read(kernel) {
                 Ok(view) => {
-                    self.keep_copies(&view);
-                    self.stamp = stamp;
+                    if let Err(problem) = self.keep_copies(&view) {
+                        error!(self.log, "no verified copy of a rules file"; "why" => %problem);
+                    }
                     return Ok(view);
                 }
                 Err(Blind::Failed(problem)) => return Err(Trouble::Off(problem)),
-                Err(Blind::Damaged(which, problem)) if held.is_some() || taken.is_some() => {
+                Err(Blind::Damaged(..)) if held.is_none() && taken.is_none() => {
+                    taken = Some(self.hold(PATIENCE)?);
+                }
+                Err(Blind::Damaged(which, problem)) => {
+                    if before.replace(which) != Some(which) {
+                        std::thread::sleep(MOMENT);
+                        continue;
+                    }
+                    before = None;
                     self.files.restore(which).map_err(|error| {
-                        Trouble::Off(Text::truncated(&format!(
-                            "{problem}, and not restored: {error}"
-                        )))
+                        let words = format!("{problem}, and not restored: {error}");
+                        Trouble::Off(Text::truncated(&words))
                     })?;
                     error!(self.log, "a rules file was damaged: restored from the verified copy";
                         "file" => files::path(which), "why" => %problem);
                 }
-                Err(Blind::Damaged(..)) => taken = Some(self.lock.take().map_err(Trouble::Busy)?),
             }
         }
         Err(Trouble::Off(Text::truncated("ufw's rules files are damaged again and again")))
     }
 
-    fn keep_copies(&mut self, view: &View) {
+    fn keep_copies(&mut self, view: &View) -> Result<(), Text> {
         for (which, family) in view.families.iter().enumerate() {
-            if let Err(error) = self.files.keep(which, &family.rules) {
-                error!(self.log, "no verified copy of a rules file"; "file" => files::path(which), "why" => %error);
-            }
+            self.files.keep(which, &family.rules).map_err(|error| {
+                let file = files::path(which);
+                Text::truncated(&format!("no verified copy of {file} can be made: {error}"))
+            })?;
         }
+        Ok(())
     }
 
     /// Removes what killed ufw runs left in the kernel. Only under the lock: a running ufw has such a
@@ -186,7 +203,7 @@ impl Firewall for Ufw {
         }
         let mut view = self.read(true, None).map_err(Trouble::words)?;
         if !view.strays.is_empty()
-            && let Ok(held) = self.lock.take()
+            && let Ok(held) = self.hold(PATIENCE)
         {
             view = self.read(true, Some(&held)).map_err(Trouble::words)?;
             self.sweep(&view);
@@ -196,10 +213,17 @@ impl Firewall for Ufw {
         health
     }
 
-    fn judge(&self, target: protocol::Target) -> Effect {
+    fn judge(&self, target: Target) -> Effect {
         match &self.view {
             Some(view) => view.block_effect(target, false, None),
             None => Effect::Unavailable(Text::truncated("ufw's rules could not be read back")),
+        }
+    }
+
+    fn cut(&self, targets: &[Target]) {
+        let problems = if self.cut_connections { conntrack::cut(targets) } else { Vec::new() };
+        if let Some(problem) = problems.iter().find(|problem| !problem.is_empty()) {
+            warn!(self.log, "connections of blocks that came into force"; "why" => %problem);
         }
     }
 
@@ -219,11 +243,13 @@ impl Firewall for Ufw {
         if changes.is_empty() {
             return Vec::new();
         }
-        self.view = None;
         let mut progress = Progress { touched: vec![false; changes.len()], failed: None };
         let view = match self.advance(changes, &mut progress) {
             Ok(view) => view,
-            Err(Trouble::Off(problem)) => return vec![Effect::Unavailable(problem); changes.len()],
+            Err(Trouble::Off(problem)) => {
+                self.view = None;
+                return vec![Effect::Unavailable(problem); changes.len()];
+            }
             Err(Trouble::Busy(problem)) => return vec![Effect::Pending(problem); changes.len()],
         };
         let failed = progress.failed.as_ref();
@@ -233,7 +259,7 @@ impl Firewall for Ufw {
         };
         let mut effects: Vec<Effect> = changes.iter().zip(&progress.touched).map(effect).collect();
         if self.cut_connections {
-            conntrack::cut(changes, &mut effects);
+            conntrack::cut_changed(changes, &mut effects);
         }
         self.view = Some(view);
         effects
@@ -244,25 +270,23 @@ impl Firewall for Ufw {
     }
 
     fn settle(&mut self) {
-        self.unsettled = false;
-        let Ok(held) = self.lock.take() else { return };
-        self.changing.store(self.stamp.is_current(), Ordering::Relaxed);
+        // Another ufw at work is no reason to keep requests waiting.
+        let Ok(held) = self.hold(MOMENT) else { return };
         let Ok(view) = self.read(false, Some(&held)) else { return };
+        self.unsettled = false;
         if let Some(plan) = Plan::settling(&view)
-            && RulesFiles::writable()
-            && self.commit(&view, &plan).is_err()
+            && self.commit(&view, &plan, &held).is_err()
         {
             error!(
                 self.log,
                 "ufw does not take its own files again; what is blocked is in the kernel"
             );
         }
-        // Whatever came of it: the next look judges.
         self.view = self.read(true, Some(&held)).ok();
     }
 
     fn stamp(&self) -> Stamp {
-        self.stamp.clone()
+        self.view.as_ref().map(|view| view.stamp.clone()).unwrap_or_default()
     }
 
     fn changing(&self) -> Arc<AtomicBool> {
@@ -301,6 +325,10 @@ impl Trouble {
 const REPLACED: &str = "ufw's rules files were replaced by others (ufw reset, sed -i): \
     webhook-privd must be started afresh to see them";
 const NOT_UFWS: &str = "ufw never wrote this file; run any `ufw allow ...` once";
+/// A ufw run takes 0.2 s, and several may stand in the lock's queue.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// In which a file that is being written is whole again.
+const MOMENT: Duration = Duration::from_millis(100);
 /// Attempts to read whole files.
 const READS: usize = 8;
 /// Look-and-do rounds before giving up on a batch.

@@ -66,13 +66,23 @@ struct Draft<'a> {
     unloaded: Option<(usize, &'a Tuple)>,
     /// The drops of ours that go, the last one first.
     lifted: Vec<(usize, &'a Tuple)>,
+    /// Drops that are in the kernel alone, and go.
+    stale: Vec<(Target, Direction)>,
 }
 
 impl<'a> Draft<'a> {
     fn new(view: &'a View) -> Self {
         let families = view.families.iter().zip([false, true]);
         let edits = families.map(|(family, ipv6)| Edit::new(&family.rules, ipv6)).collect();
-        Self { view, edits, fresh: Vec::new(), late: None, unloaded: None, lifted: Vec::new() }
+        Self {
+            view,
+            edits,
+            fresh: Vec::new(),
+            late: None,
+            unloaded: None,
+            lifted: Vec::new(),
+            stale: Vec::new(),
+        }
     }
 
     /// What one change lacks in one direction; whether anything.
@@ -106,6 +116,14 @@ impl<'a> Draft<'a> {
                 self.take_out(which, tuple);
                 self.lifted.push((which, tuple));
             }
+            (Change::Lift(_), FileStanding::Absent) => {
+                let kernel = family.kernel(target, direction);
+                let drops = Some(KernelStanding::Dropped);
+                if !matches!(kernel, Some(KernelStanding::Bypassed(_))) && kernel != drops {
+                    return false;
+                }
+                self.stale.push((target, direction));
+            }
             _ => return false,
         }
         true
@@ -125,22 +143,15 @@ impl<'a> Draft<'a> {
 
     fn finish_quickly(mut self) -> Option<Plan> {
         let mut runs = Vec::new();
-        for (which, (program, chains)) in PROGRAMS.into_iter().enumerate() {
+        for ipv6 in [false, true] {
             for direction in Direction::BOTH {
                 let here = |(target, towards, _): &&(Target, Direction, Mark)| {
-                    usize::from(target.is_ipv6()) == which && *towards == direction
+                    target.is_ipv6() == ipv6 && *towards == direction
                 };
                 let targets = self.fresh.iter().filter(here).map(|(target, ..)| target.to_string());
                 let targets = targets.collect::<Vec<_>>().join(",");
-                let (chain, side) = match direction {
-                    Direction::In => ("input", "-s"),
-                    Direction::Out => ("output", "-d"),
-                };
-                let chain = format!("{chains}-user-{chain}");
-                // In front, as in the file; -w: legacy iptables has a lock.
-                let words = ["-w", "5", "-I", &chain, side, &targets, "-j", "DROP"];
                 if !targets.is_empty() {
-                    runs.push((program, words.map(str::to_owned).to_vec()));
+                    runs.push(in_kernel("-I", ipv6, direction, &targets));
                 }
             }
         }
@@ -174,7 +185,11 @@ impl<'a> Draft<'a> {
             let drop = tuple::arguments("deny", None, target, direction, Some(&comment));
             runs.push(run("prepend", drop));
         } else if late.is_none() && self.unloaded.is_none() && self.lifted.is_empty() {
-            return None;
+            let stale = self.stale.iter().map(|(target, direction)| {
+                in_kernel("-D", target.is_ipv6(), *direction, &target.to_string())
+            });
+            let runs: Vec<_> = stale.collect();
+            return if runs.is_empty() { None } else { self.with(runs) };
         } else if let Some((_, tuple)) = self.take_spare() {
             self.move_first(late);
             runs.push(run("prepend", tuple.arguments()?));
@@ -234,7 +249,24 @@ fn run(verb: &str, arguments: Vec<String>) -> Vec<String> {
     std::iter::once(verb.to_owned()).chain(arguments).collect()
 }
 
-/// What loads each file, and how its chains are called.
-const PROGRAMS: [(Program, &str); 2] = [(Program::Iptables, "ufw"), (Program::Ip6tables, "ufw6")];
-/// Rules; above, one run of ufw costs less than the adding up of many small batches saves.
+/// Puts drops in front in the kernel, as they are in the file, or takes one away.
+fn in_kernel(
+    verb: &str,
+    ipv6: bool,
+    direction: Direction,
+    targets: &str,
+) -> (Program, Vec<String>) {
+    let (program, chains) =
+        if ipv6 { (Program::Ip6tables, "ufw6") } else { (Program::Iptables, "ufw") };
+    let (chain, side) = match direction {
+        Direction::In => ("input", "-s"),
+        Direction::Out => ("output", "-d"),
+    };
+    let chain = format!("{chains}-user-{chain}");
+    // -w: legacy iptables has a lock.
+    let words = ["-w", "5", verb, &chain, side, targets, "-j", "DROP"];
+    (program, words.map(str::to_owned).to_vec())
+}
+
+/// Rules; above; above, one run of ufw costs less than the adding up of many small batches saves.
 const FEW: usize = 128;

@@ -20,6 +20,8 @@ pub struct View {
     pub families: Vec<Family>,
     /// Whether the kernel was read too.
     pub kernel_read: bool,
+    /// The state of the files just before they were read: a write since makes it old.
+    pub stamp: Stamp,
     /// Chains that a killed ufw left behind, with the program that shows them.
     pub strays: Vec<(Program, String)>,
 }
@@ -49,7 +51,9 @@ impl View {
     pub fn read(kernel: bool) -> Result<Self, Blind> {
         let ipv6 = setting(DEFAULTS, "IPV6").map_err(Blind::Failed)?.as_deref() == Some("yes")
             && fs::exists(PROC_IPV6).unwrap_or(false);
-        let mut view = Self { families: Vec::new(), kernel_read: kernel, strays: Vec::new() };
+        let stamp = Stamp::now();
+        let mut view =
+            Self { families: Vec::new(), kernel_read: kernel, stamp, strays: Vec::new() };
         for which in 0..=usize::from(ipv6) {
             let rules = files::read(which).map_err(|problem| match problem {
                 Unreadable::Damaged(damage) => Blind::Damaged(
