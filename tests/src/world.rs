@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -152,11 +152,27 @@ impl World {
     }
 
     /// The same for a firewall that cannot be looked at.
+    ///
+    /// # Panics
+    /// When it ends.
     pub fn start_privd_unready(&mut self) {
+        if let Some(code) = self.try_start_privd() {
+            panic!("webhook-privd ended with {code:?}\n{}", self.logs());
+        }
+    }
+
+    /// Starts webhook-privd and waits until it is ready; if it ends instead, with which status.
+    #[must_use]
+    pub fn try_start_privd(&mut self) -> Option<ExitStatus> {
         let config = self.path("privd.toml");
-        let child = self.spawn("privd.log", &["/mnt/webhook-privd", "--config", &config]);
+        let mut child = self.spawn("privd.log", &["/mnt/webhook-privd", "--config", &config]);
+        let mut ended = None;
+        until("webhook-privd is ready", 20, || {
+            ended = child.try_wait().unwrap();
+            ended.is_some() || self.read("privd.log").contains("webhook-privd is ready")
+        });
         self.privd = Some(child);
-        self.wait_for("webhook-privd is ready", "privd.log");
+        ended
     }
 
     /// Starts webhookd as its own user, without any capability, and waits for it.
