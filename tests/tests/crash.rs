@@ -285,6 +285,24 @@ fn a_ledger_that_was_damaged_in_any_way_loses_no_block() {
 }
 
 #[test]
+fn a_second_daemon_that_cannot_have_the_ledger_never_sets_it_aside() {
+    let world = World::new();
+    world.block(ATTACKER);
+    let config = world.read("privd.toml");
+    world.write("second.toml", &format!("socket = \"/run/webhook-privd/second.sock\"\n{config}"));
+    let config = world.path("second.toml");
+    let program = ["timeout", "5", "/mnt/webhook-privd", "--config", &config];
+    for _ in 0..6 {
+        let output = world.confined.command(&program).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("ledger.redb cannot be used"), "{text}");
+    }
+    let state = fs::read_dir(world.path("state")).unwrap().map(|entry| entry.unwrap().file_name());
+    let state: Vec<_> = state.collect();
+    assert!(!state.iter().any(|name| name.to_string_lossy().contains("damaged")), "{state:?}");
+}
+
+#[test]
 fn a_temporary_block_ends_in_time_although_its_ledger_was_lost() {
     let mut world = World::with(BUSY, "ufw allow 22/tcp");
     world.block("198.51.100.1");
