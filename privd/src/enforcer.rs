@@ -7,16 +7,15 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use protocol::{Block, Lift, LiftOutcome, Outcome, Reply, Target, Text, Unblock, Until, Verdict};
+use protocol::{Block, Lift, Outcome, Reply, Target, Text, Unblock, Until, Verdict};
 use slog::{Logger, error};
 
 use crate::audit;
-use crate::batch::{Batch, Plan, Why, new_block};
+use crate::batch::{Batch, Plan};
 use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::ledger::{Ended, Entry, Ledger, Records};
-use crate::peer::{Peer, Role};
-use crate::policy::{self, Asker};
+use crate::peer::Peer;
 use crate::protected::Protected;
 use crate::quota::Bucket;
 use crate::reconcile::UPKEEP_PAUSE;
@@ -35,6 +34,12 @@ pub enum Order {
     Look,
     /// Finish what has queued up and end.
     Stop,
+}
+
+impl Order {
+    const fn is_block(&self) -> bool {
+        matches!(self, Self::Block(..))
+    }
 }
 
 /// Sends the reply to the peer that asked; never blocks.
@@ -59,7 +64,11 @@ pub struct Enforcer {
     pub(crate) began: Now,
     pub(crate) ended: HashMap<Target, Ended>,
     pub(crate) adopted: bool,
-    quota: Bucket,
+    pub(crate) quota: Bucket,
+    /// Requests for blocks in the last batch.
+    asked_last: usize,
+    /// When ufw last had time to take over.
+    settled: Duration,
     /// Runs that put back what others took away.
     pub(crate) repairs: Bucket,
     /// Times since boot.
@@ -106,6 +115,8 @@ impl Enforcer {
             ended: records.ended,
             adopted: records.adopted,
             quota,
+            asked_last: 0,
+            settled: now.steady,
             repairs: Bucket::new(REPAIRS_PER_MINUTE, now.steady),
             next_look: now.steady,
             next_upkeep: now.steady,
@@ -125,14 +136,23 @@ impl Enforcer {
     /// Works until told to stop, or until only a fresh start helps.
     pub fn run(mut self, orders: &Receiver<Order>) -> End {
         loop {
-            let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK);
+            let tick = if self.engine.is_unsettled() { QUIET } else { TICK };
+            let wait = self.next_look.saturating_sub((self.clock)().steady).min(tick);
             let first = match orders.recv_timeout(wait) {
                 Ok(order) => Some(order),
-                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.settle();
+                    None
+                }
                 Err(RecvTimeoutError::Disconnected) => return End::Stopped,
             };
-            let queue = first.into_iter().chain(orders.try_iter().take(BATCH));
-            let stop = self.turn(queue);
+            let mut queue: Vec<Order> =
+                first.into_iter().chain(orders.try_iter().take(BATCH)).collect();
+            self.wait_for_more(&mut queue, orders);
+            let stop = self.turn(queue.into_iter());
+            if (self.clock)().steady >= self.settled.saturating_add(UNSETTLED) {
+                self.settle();
+            }
             if self.engine.replaced() {
                 return End::Replaced;
             }
@@ -140,6 +160,29 @@ impl Enforcer {
                 return End::Stopped;
             }
         }
+    }
+
+    /// Now that nobody waits, or for too long already: ufw takes over what was put in force without it.
+    fn settle(&mut self) {
+        self.settled = (self.clock)().steady;
+        if self.engine.is_unsettled() {
+            self.engine.settle();
+            self.judge((self.clock)());
+            self.publish();
+        }
+    }
+
+    /// Clients that were answered together ask again within moments of each other: without this
+    /// they would fall into two groups, of which each waits for the other's run.
+    fn wait_for_more(&mut self, queue: &mut Vec<Order>, orders: &Receiver<Order>) {
+        let blocks = |queue: &[Order]| queue.iter().filter(|order| order.is_block()).count();
+        let end = (self.clock)().steady.saturating_add(TOGETHER);
+        while (1..self.asked_last).contains(&blocks(queue)) {
+            let left = end.saturating_sub((self.clock)().steady);
+            let Ok(order) = orders.recv_timeout(left) else { break };
+            queue.push(order);
+        }
+        self.asked_last = blocks(queue);
     }
 
     /// Does what was ordered and what is due; whether it is to be the last time.
@@ -227,94 +270,6 @@ impl Enforcer {
         }
     }
 
-    /// Decides what one target needs.
-    fn plan(
-        &mut self,
-        now: Now,
-        target: Target,
-        (peer, block): (&Peer, &Block),
-        current: bool,
-        batch: &mut Batch,
-    ) -> Plan {
-        let config = Arc::clone(&self.state.config);
-        let asker = Asker { role: peer.role, requester: block.requester, wall: now.wall };
-        let decided =
-            policy::decide(target, asker, &self.state.protected, &self.state.immune, &config);
-        let target = match decided {
-            Ok(target) => target,
-            Err(denial) => {
-                let detail = Text::truncated(&denial.detail);
-                return Plan::Settled(Outcome::Refused(denial.refusal), detail);
-            }
-        };
-        if let Some(plan) = batch.planned(target) {
-            return plan;
-        }
-        let live = self.state.blocks.get(&target).filter(|live| !live.is_over(now.wall));
-        if let Some(live) = live {
-            if live.info.in_force && current {
-                return Plan::Settled(Outcome::AlreadyBlocked(live.enforced()), Text::default());
-            }
-            return batch.add(Why::Asked, live.clone());
-        }
-        let offences = self.offences(now, target);
-        let term = policy::term(block.term, peer.role, offences, &config);
-        let wanted = new_block(target, (peer, block), offences, term, now);
-        if !config.enforce {
-            return Plan::Settled(Outcome::WouldBlock(wanted.enforced()), Text::default());
-        }
-        if self.state.blocks.len().saturating_add(batch.new_blocks()) >= config.max_blocks {
-            let detail = format!("the table is full: max-blocks = {}", config.max_blocks);
-            return Plan::Settled(Outcome::Unavailable, Text::truncated(&detail));
-        }
-        if peer.role == Role::Frontend
-            && let Err(retry_after_seconds) = self.quota.take(now.steady)
-        {
-            return Plan::Settled(Outcome::OverQuota { retry_after_seconds }, Text::default());
-        }
-        if self.state.immune.contains_key(&target) {
-            batch.entry.immune.push((target, None));
-        }
-        batch.add(Why::New, wanted)
-    }
-
-    /// Blocks of this target that ended by themselves, one that is ending now included.
-    fn offences(&self, now: Now, target: Target) -> u32 {
-        if let Some(over) = self.state.blocks.get(&target) {
-            return over.info.offences.saturating_add(1);
-        }
-        let ended = self.ended.get(&target);
-        let fresh = ended.filter(|ended| ended.last.saturating_add(MEMORY) > now.wall);
-        fresh.map_or(0, |ended| ended.offences)
-    }
-
-    fn plan_lifts(&mut self, now: Now, unblock: &Unblock, batch: &mut Batch) -> Vec<Target> {
-        let targets: Vec<Target> = match &unblock.targets {
-            Some(targets) => targets.as_slice().to_vec(),
-            None => self.state.blocks.keys().copied().collect(),
-        };
-        let until = now.wall.saturating_add(u64::from(unblock.immune_for));
-        for target in &targets {
-            batch.lift(Why::Asked, *target);
-            batch.entry.immune.push((*target, (unblock.immune_for > 0).then_some(until)));
-        }
-        targets
-    }
-
-    /// What came of a lift that was asked for.
-    fn lift(&self, target: Target, batch: &Batch) -> Lift {
-        let (outcome, mut detail) = batch.lifted(target);
-        if outcome == LiftOutcome::NotBlocked
-            && detail.is_empty()
-            && let Some(around) = self.state.around(target)
-        {
-            let words =
-                format!("it lies in {}, which is blocked: unblock that", around.info.target);
-            detail = Text::truncated(&words);
-        }
-        Lift { target, outcome, detail }
-    }
-
     /// Durable first, then in the firewall, then read back, then the ledger again for what turned
     /// out otherwise.
     fn carry_out(&mut self, now: Now, batch: &mut Batch) {
@@ -396,6 +351,12 @@ const UNWRITTEN: &str =
     "the ledger cannot be written: is the disk full? See the log of webhook-privd";
 /// Orders taken into one batch at most.
 const BATCH: usize = 1024;
+/// A tenth of a ufw run, for which a batch waits to be as large as the one before.
+const TOGETHER: Duration = Duration::from_millis(20);
+/// Without a request for so long, nobody is kept waiting by a run of ufw.
+const QUIET: Duration = Duration::from_millis(250);
+/// For so long ufw's run may be put off by requests.
+const UNSETTLED: Duration = Duration::from_secs(5);
 /// Blocks end within two of these.
 const TICK: Duration = Duration::from_secs(1);
 /// Somebody who keeps taking our rules away is met at this rate, not in a race.

@@ -23,6 +23,7 @@ pub mod protected;
 pub mod quota;
 pub mod reconcile;
 pub mod recover;
+pub mod request;
 pub mod session;
 pub mod snapshot;
 pub mod watcher;
@@ -50,15 +51,15 @@ use firewall::ufw::Ufw;
 /// # Errors
 /// One sentence that names the thing and the mend, with its exit status.
 pub fn run(options: &Options) -> Result<(), StartError> {
+    if options.recover {
+        return recover::run(&options.config, &logging::logger());
+    }
     let config = Config::load(&options.config)?;
     let frontend = config.frontend_user.account()?;
     if options.check {
         return Ok(());
     }
     privilege::check_root()?;
-    if options.recover {
-        return recover::run(&config.ledger.0, &logging::logger());
-    }
     if let Some(path) = Program::missing() {
         return Err(StartError::Missing(path));
     }

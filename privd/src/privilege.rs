@@ -28,6 +28,10 @@ pub fn check_root() -> Result<(), PrivilegeError> {
 /// No `CAP_NET_ADMIN`, or any set that does not read back as it was asked for.
 pub fn drop_all_but_net_admin() -> Result<(), PrivilegeError> {
     let only = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
+    // A unit has done it all, and need not permit the calls.
+    if verify(&only).is_ok() {
+        return Ok(());
+    }
     if !caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN)? {
         return Err(PrivilegeError::Wrong(NO_NET_ADMIN));
     }

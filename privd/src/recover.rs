@@ -6,14 +6,20 @@ use std::path::Path;
 use slog::{Logger, info, warn};
 
 use crate::StartError;
+use crate::config::Config;
 use firewall::ufw::files::{self, RULES, RulesFiles, Unreadable};
 
 /// Restores what is damaged from its verified copy; whole files are left alone.
 ///
 /// # Errors
 /// A damaged file could not be restored.
-pub fn run(ledger: &Path, log: &Logger) -> Result<(), StartError> {
-    let copies = RulesFiles::new(ledger);
+pub fn run(config: &Path, log: &Logger) -> Result<(), StartError> {
+    // A mistake in the configuration must not cost the administrator's rules.
+    let config = Config::load(config).unwrap_or_else(|problem| {
+        warn!(log, "the copies are looked for beside the default ledger"; "why" => %problem);
+        Config::default()
+    });
+    let copies = RulesFiles::new(&config.ledger.0);
     let mut outcome = Ok(());
     for (which, file) in RULES.iter().enumerate() {
         let damage: Box<dyn std::fmt::Display> = match files::read(which) {

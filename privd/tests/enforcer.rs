@@ -72,6 +72,12 @@ impl Firewall for Fake {
         changes.iter().map(done).collect()
     }
 
+    fn is_unsettled(&self) -> bool {
+        false
+    }
+
+    fn settle(&mut self) {}
+
     fn found(&self) -> Vec<Found> {
         let rules = self.0.lock().unwrap();
         rules.held.iter().map(|(target, mark)| Found { target: *target, mark: *mark }).collect()

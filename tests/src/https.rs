@@ -66,6 +66,13 @@ impl Answer {
         self.json["message"].as_str().unwrap_or_else(|| panic!("no message in {self:?}"))
     }
 
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
     /// The outcomes of all results, in order.
     #[must_use]
     pub fn outcomes(&self) -> Vec<&str> {

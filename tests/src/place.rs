@@ -33,6 +33,12 @@ impl Place {
         )
     }
 
+    /// The network of another process, under the mounts of the test.
+    #[must_use]
+    pub fn of(pid: &str) -> Self {
+        Self::hold(&["nsenter", "--net", "--target", pid, "unshare", "--mount"], "")
+    }
+
     fn hold(prefix: &[&str], setup: &str) -> Self {
         let script = format!("set -e; {setup}\necho ready; exec sleep infinity");
         let mut holder = Command::new("setpriv")

@@ -173,13 +173,24 @@ fn recover_needs_neither_the_account_nor_a_configuration_without_mistakes() {
     world.stop_privd(Signal::SIGTERM);
     let whole = FILES.map(|name| world.read(name));
     let config = world.read("privd.toml");
-    for wrong in ["frontend-user = \"nobody-of-that-name\"\n", "reconcile-evry = \"1s\"\n"] {
-        world.write("privd.toml", &format!("{wrong}{config}"));
+    // Where the copies are unless a configuration says otherwise.
+    let state = world.path("state");
+    world.confined.sh(&format!(
+        "mount -t tmpfs tmpfs /var/lib
+         mkdir /var/lib/webhook-privd; mount --bind {state} /var/lib/webhook-privd"
+    ));
+    for wrong in [
+        format!("frontend-user = \"nobody-of-that-name\"\n{config}"),
+        format!("reconcile-evry = \"1s\"\n{config}"),
+        "ledger = \n".to_owned(),
+    ] {
+        world.write("privd.toml", &wrong);
         for name in FILES {
             world.write(name, "");
         }
-        let (text, _) = recover(&world);
+        let (text, code) = recover(&world);
         assert_eq!(FILES.map(|name| world.read(name)), whole, "{wrong}: {text}");
+        assert_eq!(code, 0, "{wrong}: {text}");
     }
 }
 

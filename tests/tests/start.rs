@@ -453,7 +453,11 @@ fn what_privd_starts_has_no_more_privileges_than_privd() {
         world.directory.path().display()
     ));
     world.block("192.0.2.45");
-    let status = fs::read_to_string(&seen).unwrap();
+    let mut status = String::new();
+    until("ufw has run", 10, || {
+        status = fs::read_to_string(&seen).unwrap_or_default();
+        status.ends_with("\n")
+    });
     let mut checked = 0;
     for line in status.lines().filter(|line| line.starts_with("Cap") || line.starts_with("NoNew")) {
         let (key, value) = line.split_once(":\t").unwrap();

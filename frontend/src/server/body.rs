@@ -79,6 +79,8 @@ impl Alert {
 fn term(value: Option<&Value>) -> Result<Option<Term>, TermError> {
     match value {
         None | Some(Value::Null) => Ok(None),
+        // A variable that is not filled renders to nothing.
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
         Some(Value::String(text)) => term::parse(text).map(Some),
         // Neither negative nor with a point.
         Some(Value::Number(number)) => {
@@ -185,6 +187,7 @@ mod tests {
     #[test]
     fn a_duration_is_a_text_or_whole_seconds_or_absent() {
         for (duration, expected) in [
+            ("\" \"", None),
             ("\"1h\"", Some(Term::Seconds(3_600))),
             ("\"90m\"", Some(Term::Seconds(5_400))),
             ("\"7d\"", Some(Term::Seconds(604_800))),
@@ -212,7 +215,6 @@ mod tests {
             "[]",
             "{}",
             "[\"1h\"]",
-            "\"\"",
             "\"0s\"",
             "\"3600\"",
             "\"1.5s\"",

@@ -70,4 +70,4 @@ fn unable(why: &str) -> Text {
 /// conntrack 1.4's words for "no entry matched", in the C locale.
 const NONE_MATCHED: &str = "0 flow entries have been deleted";
 /// Targets.
-const FEW: usize = 8;
+const FEW: usize = 2;

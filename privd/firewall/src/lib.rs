@@ -35,6 +35,13 @@ pub trait Firewall: Send {
     /// Makes all changes and reads each one back; one effect a change, in order.
     fn apply(&mut self, changes: &[Change]) -> Vec<Effect>;
 
+    /// Whether [`Firewall::settle`] has something to do.
+    fn is_unsettled(&self) -> bool;
+
+    /// Has the firewall's tool take over what was put in force without it. Blocks that hold are not
+    /// touched by this; [`Firewall::judge`] answers from what is read back.
+    fn settle(&mut self);
+
     /// The rules that carry our mark, as read back last.
     fn found(&self) -> Vec<Found>;
 

@@ -16,11 +16,11 @@ use nix::unistd::Pid;
 /// The programs that are ever started. No other path exists in the daemon.
 #[derive(Clone, Copy, Debug)]
 pub enum Program {
-    /// The firewall's front end.
+    /// The firewall's own front end.
     Ufw,
-    /// Reads IPv4 rules back.
+    /// Reads IPv4 rules back, and puts a few in.
     Iptables,
-    /// Reads IPv6 rules back.
+    /// The same for IPv6.
     Ip6tables,
     /// Cuts open connections.
     Conntrack,
@@ -35,6 +35,11 @@ impl Program {
             Self::Ip6tables => "/usr/sbin/ip6tables",
             Self::Conntrack => "/usr/sbin/conntrack",
         }
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        self.path().rsplit('/').next().unwrap_or_default()
     }
 
     /// The first that is not installed.

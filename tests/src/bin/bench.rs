@@ -21,6 +21,7 @@ fn main() {
     for rules in [0, 100, 1000] {
         new_block(rules, pairs, &mut report);
     }
+    many_at_once(pairs.div_ceil(4), &mut report);
     known_and_bad(pairs.max(20) * 5, &mut report);
     println!("{}", if report.missed == 0 { "every bar is met" } else { "a bar is MISSED" });
     std::process::exit(i32::from(report.missed > 0));
@@ -29,14 +30,18 @@ fn main() {
 /// A new block over HTTPS, verified and cut, against the bare ufw calls it needs.
 fn new_block(rules: usize, pairs: usize, report: &mut Report) {
     let world = world_with(rules);
+    // Apart, so that privd's looking at what others change does not slow it down.
+    let other = with_rules(rules);
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for pair in 0..=pairs {
-        let address = |kind: usize| format!("198.18.{kind}.{}", pair + 1);
+        let address = format!("198.18.0.{}", pair + 1);
         let began = Instant::now();
-        let answer = world.block(&address(0));
+        let answer = world.block(&address);
         let took = began.elapsed();
         assert_eq!(answer.outcomes(), ["blocked"]);
-        let bare_took = bare_ufw(&world, &address(1));
+        let bare_took =
+            bare_ufw(&other, &["deny", "out", "to", &address, "comment", "webhookd:bare"])
+                + bare_ufw(&other, &["deny", "from", &address, "comment", "webhookd:bare"]);
         // The first pair warms caches.
         if pair > 0 {
             ours.push(took);
@@ -50,20 +55,75 @@ fn new_block(rules: usize, pairs: usize, report: &mut Report) {
     report.line(&name, &shown, &format!("{ratio:.2} x"), "1.15 x", ratio <= 1.15);
 }
 
-/// The two prepends that a block consists of, started as privd starts them.
-fn bare_ufw(world: &World, address: &str) -> Duration {
-    let run = |rule: &[&str]| {
-        let program = [&["/usr/sbin/ufw", "prepend"], rule].concat();
-        // Without nsenter's own start: enter once, then time inside.
-        let script = format!(
-            "s=$(date +%s%N); env -i LC_ALL=C {} >/dev/null; e=$(date +%s%N); echo $((e-s))",
-            program.join(" ")
-        );
-        let nanoseconds: u64 = world.server.sh(&script).trim().parse().unwrap();
-        Duration::from_nanos(nanoseconds)
-    };
-    run(&["deny", "out", "to", address, "comment", "webhookd:bare"])
-        + run(&["deny", "from", address, "comment", "webhookd:bare"])
+/// A prepend, started as privd starts it.
+fn bare_ufw(world: &World, rule: &[&str]) -> Duration {
+    let program = [&["/usr/sbin/ufw", "prepend"], rule].concat();
+    // Without nsenter's own start: enter once, then time inside.
+    let script = format!(
+        "s=$(date +%s%N); env -i LC_ALL=C {} >/dev/null; e=$(date +%s%N); echo $((e-s))",
+        program.join(" ")
+    );
+    let nanoseconds: u64 = world.server.sh(&script).trim().parse().unwrap();
+    Duration::from_nanos(nanoseconds)
+}
+
+/// A thousand addresses in one alert, and a hundred alerts over ten connections, against one bare
+/// prepend where as many rules stand.
+fn many_at_once(rounds: usize, report: &mut Report) {
+    let world = world_with(0);
+    let (thousand, hundred) = (with_rules(2000), with_rules(200));
+    let (mut alert, mut alerts) = (Vec::new(), Vec::new());
+    let (mut bare_alert, mut bare_alerts) = (Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        let address =
+            |number: usize| format!("198.{}.{}.{}", 20 + round, number / 250, number % 250 + 1);
+        let addresses: Vec<String> = (0..1000).map(address).collect();
+        let began = Instant::now();
+        let answer = world.post(&json!({ "ips": addresses }));
+        let took = began.elapsed();
+        assert_eq!(answer.status, 200, "{}", world.logs());
+        assert_eq!(world.ctl(&["unblock", "--all", "--immune-for", "0s"]).1, 0);
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for connection in 0..10 {
+                let addresses = &addresses[connection * 10..connection * 10 + 10];
+                let world = &world;
+                scope.spawn(move || one_after_another(world, addresses));
+            }
+        });
+        let took_all = began.elapsed();
+        assert_eq!(world.ctl(&["unblock", "--all", "--immune-for", "0s"]).1, 0);
+        let rule = ["deny", "from", &address(1000)];
+        let (after, after_all) = (bare_ufw(&thousand, &rule), bare_ufw(&hundred, &rule));
+        if round > 0 {
+            alert.push(took);
+            bare_alert.push(after);
+            alerts.push(took_all);
+            bare_alerts.push(after_all);
+        }
+    }
+    for (name, ours, bare, bar) in [
+        ("1,000 addresses in one alert", &mut alert, &mut bare_alert, 2.0),
+        ("100 alerts over 10 connections", &mut alerts, &mut bare_alerts, 8.0),
+    ] {
+        let (ours, bare) = (median(ours), median(bare));
+        let ratio = ours.as_secs_f64() / bare.as_secs_f64();
+        let shown = format!("{} against {} bare", ms(ours), ms(bare));
+        report.line(name, &shown, &format!("{ratio:.2} x"), &format!("{bar} x"), ratio <= bar);
+    }
+}
+
+/// One alert an address, over one connection that stays open.
+fn one_after_another(world: &World, addresses: &[String]) {
+    let token = format!("Bearer {}", world.token);
+    let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
+    let mut connection = world.connection();
+    for address in addresses {
+        let body = json!({ "ip": address }).to_string();
+        let request = https::request("POST", "/blockip", &headers, &body);
+        let answer = https::exchange(&mut connection, &request).unwrap();
+        assert_eq!(answer.outcomes(), ["blocked"]);
+    }
 }
 
 /// What starts no process: an address that is blocked, and a bad token, against the handshake.
@@ -120,7 +180,14 @@ fn known_and_bad(rounds: usize, report: &mut Report) {
 }
 
 fn world_with(rules: usize) -> World {
-    let mut world = World::without_daemons("ufw allow 22/tcp");
+    let mut world = with_rules(rules);
+    world.configure("max-blocks = 10000\nmax-new-blocks-per-minute = 100000", "");
+    world.start();
+    world
+}
+
+fn with_rules(rules: usize) -> World {
+    let world = World::without_daemons("ufw allow 22/tcp");
     // ufw's own format, put in front as ufw would: a thousand single runs would take minutes.
     let text = world.read("ufw/user.rules");
     let mut added = String::new();
@@ -135,8 +202,6 @@ fn world_with(rules: usize) -> World {
         &text.replacen("### RULES ###\n", &format!("### RULES ###\n{added}"), 1),
     );
     world.ufw("reload");
-    world.configure("max-blocks = 10000", "");
-    world.start();
     world
 }
 

@@ -72,10 +72,18 @@ fn attempt() -> Result<Receiver<io::Result<Held>>, Text> {
     thread.map(|_| receiver).map_err(|error| unusable(&error))
 }
 
+/// The host's lock, at a moment when no ufw of ours runs: one that outlived a killed privd may
+/// still be writing.
+fn lock() -> io::Result<Held> {
+    let held = locked(HOST_LOCK)?;
+    drop(locked(OWN_LOCK)?);
+    Ok(Held(Some(held)))
+}
+
 /// A POSIX lock as ufw takes it (Python's `fcntl.lockf`), owned by the open file rather than by
 /// the process, so that no other descriptor's closing lets it go (fcntl(2), `F_OFD_SETLKW`).
-fn lock() -> io::Result<Held> {
-    let file = File::options().write(true).open(HOST_LOCK)?;
+fn locked(path: &str) -> io::Result<File> {
+    let file = File::options().write(true).open(path)?;
     let whole = libc::flock {
         l_type: i16::try_from(libc::F_WRLCK).map_err(io::Error::other)?,
         l_whence: i16::try_from(libc::SEEK_SET).map_err(io::Error::other)?,
@@ -84,7 +92,7 @@ fn lock() -> io::Result<Held> {
         l_pid: 0,
     };
     fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole))?;
-    Ok(Held(Some(file)))
+    Ok(file)
 }
 
 fn unusable(error: &io::Error) -> Text {

@@ -30,6 +30,8 @@ pub struct Ufw {
     files: RulesFiles,
     view: Option<View>,
     stamp: Stamp,
+    /// Whether rules stand in files and kernel that ufw itself has not loaded yet.
+    unsettled: bool,
     replaced: bool,
     log: Logger,
 }
@@ -43,6 +45,7 @@ impl Ufw {
             files: RulesFiles::new(ledger),
             view: None,
             stamp: Stamp::default(),
+            unsettled: false,
             replaced: false,
             log,
         }
@@ -62,10 +65,11 @@ impl Ufw {
         if changes.iter().any(|change| change.is_block() && view.knows(change.target())) {
             view = self.read(true, Some(&held))?;
         }
-        for _ in 0..ROUNDS {
-            match Plan::of(&view, changes, &mut progress.touched) {
+        for round in 0..ROUNDS {
+            match Plan::of(&view, changes, &mut progress.touched, round == 0) {
                 Some(plan) => {
                     progress.failed = self.commit(&view, &plan).err();
+                    self.unsettled = plan.is_quick();
                 }
                 None if view.kernel_read => break,
                 None => {}
@@ -76,10 +80,10 @@ impl Ufw {
         Ok(view)
     }
 
-    /// Stages a plan in the files and has ufw load it; puts the files back if it does not.
+    /// Stages a plan in the files and has it loaded; puts the files back if that fails.
     fn commit(&self, view: &View, plan: &Plan) -> Result<(), Text> {
-        let done =
-            self.stage(plan).and_then(|()| plan.runs.iter().try_for_each(|run| self.run(run)));
+        let run = |(program, arguments): &(Program, Vec<String>)| self.run(*program, arguments);
+        let done = self.stage(plan).and_then(|()| plan.runs.iter().try_for_each(run));
         if done.is_err() {
             for (which, family) in view.families.iter().enumerate() {
                 // Also where we staged nothing: ufw may have broken off in its own writing.
@@ -102,16 +106,18 @@ impl Ufw {
         Ok(())
     }
 
-    fn run(&self, arguments: &[String]) -> Result<(), Text> {
+    fn run(&self, program: Program, arguments: &[String]) -> Result<(), Text> {
         let shown = arguments.join(" ");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let problem = match Program::Ufw.run(&arguments) {
+        let problem = match program.run(&arguments) {
             Ok(output) if output.success => return Ok(()),
             Ok(output) => Untrusted(output.complaint()).to_string(),
             Err(error) => error.to_string(),
         };
-        warn!(self.log, "ufw failed"; "arguments" => %Untrusted(&shown), "why" => problem);
-        Err(Text::truncated("ufw failed; its words are in the log of webhook-privd"))
+        warn!(self.log, "a program failed"; "path" => program.path(), "arguments" => %Untrusted(&shown),
+            "why" => problem);
+        let words = format!("{} failed; its words are in the log of webhook-privd", program.name());
+        Err(Text::truncated(&words))
     }
 
     /// Reads files and kernel, and makes verified copies durable. What looks damaged is judged again
@@ -225,6 +231,27 @@ impl Firewall for Ufw {
         }
         self.view = Some(view);
         effects
+    }
+
+    fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    fn settle(&mut self) {
+        self.unsettled = false;
+        let Ok(held) = self.lock.take() else { return };
+        let Ok(view) = self.read(false, Some(&held)) else { return };
+        if let Some(plan) = Plan::settling(&view)
+            && RulesFiles::writable()
+            && self.commit(&view, &plan).is_err()
+        {
+            error!(
+                self.log,
+                "ufw does not take its own files again; what is blocked is in the kernel"
+            );
+        }
+        // Whatever came of it: the next look judges.
+        self.view = self.read(true, Some(&held)).ok();
     }
 
     fn stamp(&self) -> Stamp {
