@@ -41,10 +41,14 @@ fn name_of(pid: u32) -> String {
 
 /// Waits until it has ended, whoever reaps it.
 pub fn ended(pid: u32) {
-    until(&format!("process {pid} ends"), 30, || {
-        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        state.is_empty() || state.contains(") Z ")
-    });
+    until(&format!("process {pid} ends"), 30, || !runs(pid));
+}
+
+/// Whether it has not ended.
+#[must_use]
+pub fn runs(pid: u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !state.is_empty() && !state.contains(") Z ")
 }
 
 /// Waits until it waits for a file's lock.
