@@ -135,11 +135,7 @@ impl Batch {
 
     /// What the ledger has to learn: what is gone, and what ended by itself. A new block that could
     /// not even be tried is taken back; one that was tried stays, to be finished.
-    pub fn settle(
-        &mut self,
-        blocks: &BTreeMap<Target, Live>,
-        ended: &HashMap<Target, Ended>,
-    ) -> Entry {
+    pub fn settle(&mut self, blocks: &BTreeMap<Target, Live>) -> Entry {
         let mut entry = std::mem::take(&mut self.entry);
         for item in &mut self.items {
             let target = item.change.target();
@@ -155,10 +151,6 @@ impl Batch {
                 let offences = live.info.offences.saturating_add(1);
                 entry.ended.push((target, Some(Ended { offences, last })));
             }
-        }
-        if ended.len() > MOST_ENDED {
-            let oldest = ended.iter().min_by_key(|(_, ended)| ended.last);
-            entry.ended.extend(oldest.map(|(target, _)| (*target, None)));
         }
         entry
     }
@@ -236,6 +228,3 @@ pub fn new_block(
     };
     Live { info, event: block.event, of_this_run: true }
 }
-
-/// Offences that are remembered; beyond, the oldest are forgotten one by one.
-const MOST_ENDED: usize = 100_000;

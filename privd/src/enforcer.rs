@@ -106,7 +106,7 @@ impl Enforcer {
             drift: 0,
             verified_at: None,
         };
-        let published = Arc::new(Published::new(state.clone()));
+        let published = Arc::new(Published::new(state.clone(), engine.changing()));
         Self {
             engine,
             ledger,
@@ -284,7 +284,7 @@ impl Enforcer {
         }
         let effects = self.engine.apply(&batch.changes());
         batch.take(effects);
-        let settled = batch.settle(&self.state.blocks, &self.ended);
+        let settled = batch.settle(&self.state.blocks);
         if !settled.is_empty()
             && let Err(problem) = self.commit(settled)
         {

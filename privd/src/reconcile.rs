@@ -132,11 +132,15 @@ impl Enforcer {
     /// Immunities that are over, and offences that are long ago.
     fn forget(&mut self, now: Now) {
         let over = self.state.immune.iter().filter(|(_, until)| **until <= now.wall);
-        let old =
-            self.ended.iter().filter(|(_, ended)| ended.last.saturating_add(MEMORY) <= now.wall);
+        let mut old: Vec<_> =
+            self.ended.iter().map(|(target, ended)| (ended.last, *target)).collect();
+        old.sort_unstable();
+        let too_many = old.len().saturating_sub(MOST_ENDED);
+        let long_ago = old.partition_point(|(last, _)| last.saturating_add(MEMORY) <= now.wall);
+        old.truncate(too_many.max(long_ago));
         let entry = Entry {
             immune: over.map(|(target, _)| (*target, None)).collect(),
-            ended: old.map(|(target, _)| (*target, None)).collect(),
+            ended: old.into_iter().map(|(_, target)| (target, None)).collect(),
             ..Entry::default()
         };
         if !entry.is_empty() {
@@ -181,6 +185,8 @@ impl Enforcer {
 }
 
 const ADOPTED: &str = "adopted from ufw's rules: the ledger did not know it";
+/// Offences that are remembered.
+const MOST_ENDED: usize = 100_000;
 /// Seconds by which the clock may drift from the time since boot before that counts as being set.
 const STEP: u64 = 30;
 /// Before what failed without being asked for is tried again.

@@ -117,7 +117,7 @@ impl Session {
             Some(Verdict { target: *target, outcome, detail: Text::default() })
         };
         let verdicts = block.targets.as_slice().iter().map(verdict).collect::<Option<_>>()?;
-        snapshot.stamp.is_current().then_some(verdicts)
+        self.published.holds(&snapshot).then_some(verdicts)
     }
 
     fn list(&self, list: List) -> Page {

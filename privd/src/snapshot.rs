@@ -1,7 +1,7 @@
 //! What readers answer from while the enforcer is busy: an immutable picture, replaced as a whole.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use protocol::{Enforced, Target, Text};
@@ -59,12 +59,14 @@ pub struct Published {
     current: RwLock<Arc<Snapshot>>,
     /// Requests that wait for the enforcer, its present ones included.
     pub queued: AtomicU64,
+    /// Whether the firewall's files are being changed by our own hand alone.
+    changing: Arc<AtomicBool>,
 }
 
 impl Published {
     /// Starts with a first picture.
-    pub fn new(first: Snapshot) -> Self {
-        Self { current: RwLock::new(Arc::new(first)), queued: AtomicU64::new(0) }
+    pub fn new(first: Snapshot, changing: Arc<AtomicBool>) -> Self {
+        Self { current: RwLock::new(Arc::new(first)), queued: AtomicU64::new(0), changing }
     }
 
     /// The current picture; it stays as it is while it is held.
@@ -75,5 +77,11 @@ impl Published {
     /// Replaces the picture.
     pub fn publish(&self, next: Snapshot) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        self.changing.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether what a picture says of the firewall is so: nobody but us wrote since.
+    pub fn holds(&self, picture: &Snapshot) -> bool {
+        self.changing.load(Ordering::Relaxed) || picture.stamp.is_current()
     }
 }

@@ -1,7 +1,7 @@
 //! The enforcer over a firewall and a clock that a test holds in its hand, and a real ledger.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -85,6 +85,10 @@ impl Firewall for Fake {
 
     fn stamp(&self) -> Stamp {
         Stamp::now()
+    }
+
+    fn changing(&self) -> Arc<AtomicBool> {
+        Arc::default()
     }
 
     fn replaced(&self) -> bool {

@@ -72,6 +72,28 @@ fn a_few_new_blocks_do_not_wait_for_ufw_which_takes_them_over_soon_after() {
 }
 
 #[test]
+fn while_ufw_runs_what_is_already_blocked_and_the_status_are_answered_within_100_ms() {
+    let world = World::with("", "ufw allow 22/tcp");
+    world.write("slow-ufw", &format!("#!/bin/sh\ntouch {at}/runs; while test -e {at}/hold; do sleep 0.01; done\nexec {at}/real-ufw \"$@\"\n", at = world.directory.path().display()));
+    world.confined.sh(&format!(
+        "cd {}; cp /usr/sbin/ufw real-ufw; chmod 755 slow-ufw; touch hold; mount --bind slow-ufw /usr/sbin/ufw",
+        world.directory.path().display()
+    ));
+    world.block(ATTACKER);
+    until("ufw runs", 10, || world.directory.path().join("runs").exists());
+    let began = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(world.block(ATTACKER).outcomes(), ["already-blocked"]);
+        assert_eq!(world.ctl_json("status")["live_blocks"], 1);
+        assert_eq!(world.ctl_json("list").as_array().unwrap().len(), 1);
+    }
+    // Fifteen answers; the tests run side by side.
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert!(world.directory.path().join("hold").exists());
+    std::fs::remove_file(world.directory.path().join("hold")).unwrap();
+}
+
+#[test]
 fn where_iptables_fails_a_run_of_ufw_does_it() {
     let world = World::with("", "ufw allow 22/tcp");
     // One program under several names, which it is told as its first argument here.

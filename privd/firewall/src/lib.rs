@@ -8,6 +8,9 @@ pub mod conntrack;
 pub mod program;
 pub mod ufw;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 pub use hosttext::mark::Mark;
 use ipnet::IpNet;
 use protocol::{Target, Text};
@@ -47,6 +50,10 @@ pub trait Firewall: Send {
 
     /// Identifies the state that was read back last.
     fn stamp(&self) -> Stamp;
+
+    /// True while the files change by our own hand alone: what was in force before, is. Whoever has
+    /// learnt the new [`Firewall::stamp`] makes it false.
+    fn changing(&self) -> Arc<AtomicBool>;
 
     /// Whether the firewall's files are no longer those that this process may write: then only a
     /// fresh start helps.

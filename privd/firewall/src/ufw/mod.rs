@@ -11,6 +11,8 @@ pub mod plan;
 pub mod view;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::{Text, Untrusted};
 use slog::{Logger, error, info, warn};
@@ -30,6 +32,8 @@ pub struct Ufw {
     files: RulesFiles,
     view: Option<View>,
     stamp: Stamp,
+    /// Set while the files change by our own hand alone.
+    changing: Arc<AtomicBool>,
     /// Whether rules stand in files and kernel that ufw itself has not loaded yet.
     unsettled: bool,
     replaced: bool,
@@ -45,6 +49,7 @@ impl Ufw {
             files: RulesFiles::new(ledger),
             view: None,
             stamp: Stamp::default(),
+            changing: Arc::default(),
             unsettled: false,
             replaced: false,
             log,
@@ -60,6 +65,7 @@ impl Ufw {
             self.replaced = true;
             return Err(Trouble::Busy(Text::truncated(REPLACED)));
         }
+        self.changing.store(self.stamp.is_current(), Ordering::Relaxed);
         // A target without any rule needs one, whatever the kernel says: two programs are saved.
         let mut view = self.read(false, Some(&held))?;
         if changes.iter().any(|change| change.is_block() && view.knows(change.target())) {
@@ -240,6 +246,7 @@ impl Firewall for Ufw {
     fn settle(&mut self) {
         self.unsettled = false;
         let Ok(held) = self.lock.take() else { return };
+        self.changing.store(self.stamp.is_current(), Ordering::Relaxed);
         let Ok(view) = self.read(false, Some(&held)) else { return };
         if let Some(plan) = Plan::settling(&view)
             && RulesFiles::writable()
@@ -256,6 +263,10 @@ impl Firewall for Ufw {
 
     fn stamp(&self) -> Stamp {
         self.stamp.clone()
+    }
+
+    fn changing(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.changing)
     }
 
     fn replaced(&self) -> bool {
