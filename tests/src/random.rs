@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Random(u64);
 
 impl Random {
-    /// From `WEBHOOKD_SEED` if that is set, else from the clock; printed either way.
+    /// From `WEBHOOKD_SEED` if that is set, else from the clock; printed either way. Each test has
+    /// moments of its own.
     ///
     /// # Panics
     /// When `WEBHOOKD_SEED` is not a number.
@@ -21,7 +22,7 @@ impl Random {
             }
         };
         eprintln!("{what}: WEBHOOKD_SEED={seed} brings these moments back");
-        Self(seed)
+        Self(what.bytes().fold(seed, |mixed, byte| mixed.rotate_left(8) ^ u64::from(byte)))
     }
 
     /// One number of a range.
