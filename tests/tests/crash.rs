@@ -29,14 +29,23 @@ fn kills_of_privd_at_random_moments_lose_no_acknowledged_block() {
     for number in 0..times(200) {
         let when = format!("after kill {number}");
         let privd = world.daemons().0;
-        let ufw = if random.from(0..4) == 0 {
-            random.pause(600);
-            None
-        } else {
-            // In a batch: while its ufw reads, writes, or loads.
-            let ufw = child_of(privd, "ufw");
-            random.pause(250);
-            Some(ufw)
+        let ufw = match random.from(0..4) {
+            0 => {
+                random.pause(600);
+                None
+            }
+            // While it looks, or while rules go into the kernel without ufw.
+            1 => {
+                let _ = child_of(privd, ["iptables", "ip6tables"][usize::from(number % 2 == 0)]);
+                random.pause(30);
+                None
+            }
+            // While its ufw reads, writes, or loads.
+            _ => {
+                let ufw = child_of(privd, "ufw");
+                random.pause(250);
+                Some(ufw)
+            }
         };
         world.stop_privd(Signal::SIGKILL);
         match random.from(0..4) {
@@ -64,7 +73,7 @@ fn kills_of_privd_at_random_moments_lose_no_acknowledged_block() {
 }
 
 #[test]
-fn kills_of_ufw_at_random_moments_lose_no_acknowledged_block() {
+fn kills_of_ufw_and_iptables_at_random_moments_lose_no_acknowledged_block() {
     let mut random = Random::seeded("kills of ufw");
     let world = World::with(BUSY, "ufw allow 22/tcp");
     let stream = Stream::begin(&world);
@@ -72,13 +81,17 @@ fn kills_of_ufw_at_random_moments_lose_no_acknowledged_block() {
     let (mut slowest, mut strays) = (Duration::ZERO, 0);
     for number in 0..times(100) {
         let when = format!("after kill {number}");
-        let ufw = child_of(privd, "ufw");
-        random.pause(250);
-        let below = descendants(ufw);
-        let victims = match random.from(0..3) {
-            0 => vec![ufw],
-            1 => below,
-            _ => [vec![ufw], below].concat(),
+        let victims = if random.from(0..4) == 0 {
+            vec![child_of(privd, "ip")]
+        } else {
+            let ufw = child_of(privd, "ufw");
+            random.pause(250);
+            let below = descendants(ufw);
+            match random.from(0..3) {
+                0 => vec![ufw],
+                1 => below,
+                _ => [vec![ufw], below].concat(),
+            }
         };
         victims.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
         strays += Standing::unlocked(&world).strays().len();
