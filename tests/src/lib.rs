@@ -4,12 +4,19 @@
 pub mod container;
 pub mod https;
 pub mod place;
+pub mod processes;
+pub mod random;
 pub mod sessions;
+pub mod standing;
+pub mod stream;
 pub mod wait;
 pub mod world;
 
 pub use container::Container;
 pub use https::Answer;
 pub use place::Place;
+pub use random::Random;
+pub use standing::Standing;
+pub use stream::Stream;
 pub use wait::until;
 pub use world::World;

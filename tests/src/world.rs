@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -73,14 +73,21 @@ impl World {
     /// The places alone, ufw enabled after the given commands, configuration files in place.
     #[must_use]
     pub fn without_daemons(ufw: &str) -> Self {
+        Self::prepared("", ufw)
+    }
+
+    /// The same on disks that `setup` prepares: shell in the server's directory, ahead of all mounts,
+    /// whose own mounts only the server sees.
+    #[must_use]
+    pub fn prepared(setup: &str, ufw: &str) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests need root: run `sudo tests/run`");
         let directory = tempfile::Builder::new().prefix("webhookd-test-").tempdir().unwrap();
         let path = directory.path();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         make_files(path);
         let at = path.display();
-        let server = Place::new(&format!("cd {at}; {ADMINISTRATOR}"));
-        let confined = server.view(&format!("BIN={}; cd {at}; {CONFINED}", binaries().display()));
+        let server = Place::new(&format!("cd {at}; {setup}\n{ADMINISTRATOR}"));
+        let confined = confined_view(&server, path);
         let (attacker, kibana) = (Place::new(""), Place::new(""));
         let join = |place: &Place, name: &str, here: &[&str], there: &[&str]| {
             let pid = place.pid();
@@ -145,11 +152,27 @@ impl World {
     }
 
     /// The same for a firewall that cannot be looked at.
+    ///
+    /// # Panics
+    /// When it ends.
     pub fn start_privd_unready(&mut self) {
+        if let Some(code) = self.try_start_privd() {
+            panic!("webhook-privd ended with {code:?}\n{}", self.logs());
+        }
+    }
+
+    /// Starts webhook-privd and waits until it is ready; if it ends instead, with which status.
+    #[must_use]
+    pub fn try_start_privd(&mut self) -> Option<ExitStatus> {
         let config = self.path("privd.toml");
-        let child = self.spawn("privd.log", &["/mnt/webhook-privd", "--config", &config]);
+        let mut child = self.spawn("privd.log", &["/mnt/webhook-privd", "--config", &config]);
+        let mut ended = None;
+        until("webhook-privd is ready", 20, || {
+            ended = child.try_wait().unwrap();
+            ended.is_some() || self.read("privd.log").contains("webhook-privd is ready")
+        });
         self.privd = Some(child);
-        self.wait_for("webhook-privd is ready", "privd.log");
+        ended
     }
 
     /// Starts webhookd as its own user, without any capability, and waits for it.
@@ -164,6 +187,25 @@ impl World {
     /// Sends privd a signal and waits for its end.
     pub fn stop_privd(&mut self, signal: Signal) {
         stop(self.privd.take().expect("privd runs"), signal);
+    }
+
+    /// Waits for the end of a privd that ends by itself: its exit status, None after a signal.
+    ///
+    /// # Panics
+    /// When it goes on.
+    pub fn privd_ended(&mut self) -> Option<i32> {
+        let mut privd = self.privd.take().expect("privd was started");
+        let mut ended = None;
+        until("privd ends by itself", 30, || {
+            ended = privd.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap().code()
+    }
+
+    /// Makes the confined view afresh, as the unit's next start would.
+    pub fn renew_view(&mut self) {
+        self.confined = confined_view(&self.server, self.directory.path());
     }
 
     /// Sends webhookd a signal and waits for its end.
@@ -257,6 +299,12 @@ impl World {
         fs::read_to_string(self.directory.path().join(name)).unwrap()
     }
 
+    /// A path of the server's, its own mounts included, as the test can open it.
+    #[must_use]
+    pub fn inside(&self, path: &str) -> PathBuf {
+        format!("/proc/{}/root{path}", self.server.pid()).into()
+    }
+
     /// Writes a file of the server's disk in place.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.directory.path().join(name), text).unwrap();
@@ -338,6 +386,11 @@ pub fn binaries() -> &'static Path {
             std::env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), Into::into);
         target.join("debug")
     })
+}
+
+fn confined_view(server: &Place, directory: &Path) -> Place {
+    let (binaries, at) = (binaries().display(), directory.display());
+    server.view(&format!("BIN={binaries}; cd {at}; {CONFINED}"))
 }
 
 fn stop(mut child: Child, signal: Signal) {

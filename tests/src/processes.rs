@@ -1,0 +1,66 @@
+//! Processes of somebody else's: found, watched, killed.
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::until;
+
+/// Waits for a child whose name begins so.
+#[must_use]
+pub fn child_of(parent: u32, name: &str) -> u32 {
+    let mut found = None;
+    until(&format!("process {parent} runs {name}"), 20, || {
+        found = children(parent).into_iter().find(|child| name_of(*child).starts_with(name));
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// All below a process.
+#[must_use]
+pub fn descendants(parent: u32) -> Vec<u32> {
+    let children = children(parent);
+    let below: Vec<u32> = children.iter().flat_map(|child| descendants(*child)).collect();
+    [children, below].concat()
+}
+
+/// The children of all its threads.
+fn children(parent: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let lists: Vec<String> = threads
+        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
+        .collect();
+    lists.iter().flat_map(|list| list.split_whitespace()).map(|pid| pid.parse().unwrap()).collect()
+}
+
+fn name_of(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
+}
+
+/// Waits until it has ended, whoever reaps it.
+pub fn ended(pid: u32) {
+    until(&format!("process {pid} ends"), 30, || !runs(pid));
+}
+
+/// Whether it has not ended.
+#[must_use]
+pub fn runs(pid: u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !state.is_empty() && !state.contains(") Z ")
+}
+
+/// Waits until it waits for a file's lock.
+pub fn waits_for_a_lock(pid: u32) {
+    let words = format!(" {pid} ");
+    until(&format!("process {pid} waits for a lock"), 20, || {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|lock| lock.contains("-> ") && lock.contains(&words))
+    });
+}
+
+/// Sends a signal; a process that is gone takes none.
+pub fn signal(pid: u32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid.try_into().unwrap()), signal);
+}

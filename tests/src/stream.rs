@@ -1,0 +1,232 @@
+//! A stream of blocks and unblocks that goes on while things break, and a book of what was
+//! answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::world::binaries;
+use crate::{Standing, World, https, until};
+
+/// Posts without an end, and some unblocks, each written into a book.
+#[derive(Debug)]
+pub struct Stream {
+    stop: Arc<AtomicBool>,
+    book: Arc<Mutex<Book>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What was asked and answered. Each address is asked for by one request alone.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    /// Posted.
+    pub asked: BTreeSet<IpAddr>,
+    /// Answered with success, and nobody has asked to lift it.
+    pub acknowledged: BTreeSet<IpAddr>,
+    /// Asked to be lifted, without success yet.
+    pub doubtful: BTreeSet<IpAddr>,
+    /// Lifted, as webhookctl said.
+    pub lifted: BTreeSet<IpAddr>,
+    /// How often what was answered.
+    pub answers: BTreeMap<String, usize>,
+}
+
+impl Book {
+    /// In one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Self { asked, acknowledged, doubtful, lifted, answers } = self;
+        let [asked, acknowledged, doubtful, lifted] =
+            [asked, acknowledged, doubtful, lifted].map(BTreeSet::len);
+        format!(
+            "{asked} asked, {acknowledged} live, {lifted} lifted, {doubtful} in doubt: {answers:?}"
+        )
+    }
+
+    fn note(&mut self, answer: String) {
+        *self.answers.entry(answer).or_default() += 1;
+    }
+
+    /// Of four that are acknowledged, one is to be lifted.
+    fn next_to_lift(&mut self) -> Option<IpAddr> {
+        let gone = self.doubtful.len() + self.lifted.len();
+        if self.acknowledged.len() < 4 * (gone + 1) {
+            return None;
+        }
+        let address = self.acknowledged.iter().copied().nth(gone)?;
+        self.acknowledged.remove(&address);
+        self.doubtful.insert(address);
+        Some(address)
+    }
+}
+
+impl Stream {
+    /// Three connections that post and a webhookctl that lifts.
+    #[must_use]
+    pub fn begin(world: &World) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let book = Arc::new(Mutex::new(Book::default()));
+        let poster = |poster| {
+            let (stop, book) = (Arc::clone(&stop), Arc::clone(&book));
+            let (connection, token) = (world.connection(), format!("Bearer {}", world.token));
+            std::thread::spawn(move || post(poster, connection, &token, &stop, &book))
+        };
+        let mut threads: Vec<JoinHandle<()>> = (1..=POSTERS).map(poster).collect();
+        let (stopped, shared, socket) = (Arc::clone(&stop), Arc::clone(&book), world.socket());
+        threads.push(std::thread::spawn(move || lift(&socket, &stopped, &shared)));
+        Self { stop, book, threads }
+    }
+
+    /// Waits until all that is acknowledged by now is in force; how long that took.
+    ///
+    /// # Panics
+    /// When it takes longer than [`SETTLE`].
+    #[must_use]
+    pub fn settled(&self, world: &World, when: &str) -> Duration {
+        let began = Instant::now();
+        let wanted = self.book.lock().unwrap().acknowledged.clone();
+        loop {
+            let standing = Standing::now(world);
+            // Somebody may have asked to lift one since.
+            let live = self.book.lock().unwrap().acknowledged.clone();
+            let lacking: Vec<String> =
+                wanted.intersection(&live).filter_map(|one| standing.lacks(*one)).collect();
+            if lacking.is_empty() {
+                return began.elapsed();
+            }
+            assert!(began.elapsed() < SETTLE, "{when}: {lacking:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until more is acknowledged.
+    pub fn flows(&self) {
+        let done = || {
+            let book = self.book.lock().unwrap();
+            book.acknowledged.len() + book.doubtful.len() + book.lifted.len()
+        };
+        let before = done();
+        until("something is acknowledged", 20, || done() > before + 2);
+    }
+
+    /// Ends it, and waits until the rules are exactly those of the list, and the list is what the
+    /// book says.
+    ///
+    /// # Panics
+    /// When they do not become so within [`SETTLE`].
+    #[must_use]
+    pub fn end(self, world: &World) -> Book {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let book = self.book.lock().unwrap().clone();
+        let began = Instant::now();
+        while let Err(problem) = agrees(world, &book) {
+            assert!(began.elapsed() < SETTLE, "{problem}\n{}", book.summary());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        book
+    }
+}
+
+fn post(
+    poster: u8,
+    mut connection: https::Connection,
+    token: &str,
+    stop: &AtomicBool,
+    book: &Mutex<Book>,
+) {
+    let headers = [("Authorization", token), ("Content-Type", "application/json")];
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let addresses = addresses(poster, number);
+        book.lock().unwrap().asked.extend(&addresses);
+        let body = json!({ "ips": addresses }).to_string();
+        let request = https::request("POST", "/blockip", &headers, &body);
+        let answer = https::exchange(&mut connection, &request).expect("an answer");
+        let mut book = book.lock().unwrap();
+        for (address, outcome) in addresses.iter().zip(answer.outcomes()) {
+            if matches!(outcome, "blocked" | "already-blocked") {
+                book.acknowledged.insert(*address);
+            }
+            book.note(format!("{} {outcome}", answer.status));
+        }
+    }
+}
+
+fn lift(socket: &std::path::Path, stop: &AtomicBool, book: &Mutex<Book>) {
+    while !stop.load(Ordering::Relaxed) {
+        let next = book.lock().unwrap().next_to_lift();
+        let Some(address) = next else {
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        let mut webhookctl = Command::new(binaries().join("webhookctl"));
+        webhookctl.arg("--socket").arg(socket).args(["unblock", &address.to_string()]);
+        let output = webhookctl.output().unwrap();
+        let mut book = book.lock().unwrap();
+        if output.status.success() {
+            book.doubtful.remove(&address);
+            book.lifted.insert(address);
+        }
+        book.note(format!("unblock {:?}", output.status.code()));
+    }
+}
+
+/// Whether rules, kernel, list and book say the same.
+fn agrees(world: &World, book: &Book) -> Result<(), String> {
+    let status = world.ctl_json("status");
+    if status["ready"] != true || status["queued"] != 0 {
+        return Err(format!("not at rest: {status}"));
+    }
+    let standing = Standing::now(world);
+    let (ours, list) = (standing.ours(), listed(world));
+    let in_rules: BTreeSet<IpAddr> = ours.keys().copied().collect();
+    let halves = ours.iter().filter(|(_, rules)| **rules != 2).map(|(one, _)| *one).collect();
+    for (what, found) in [
+        ("in the rules and not listed", &in_rules - &list),
+        ("in the kernel and not listed", &standing.dropped() - &list),
+        ("listed and never asked for", &list - &book.asked),
+        ("listed and lifted", &list & &book.lifted),
+        ("acknowledged and not listed", &book.acknowledged - &list),
+        ("without two rules each", halves),
+    ] {
+        if !found.is_empty() {
+            return Err(format!("{what}: {found:?}"));
+        }
+    }
+    list.iter().find_map(|one| standing.lacks(*one)).map_or(Ok(()), Err)
+}
+
+/// Every address that `webhookctl list` shows.
+#[must_use]
+pub fn listed(world: &World) -> BTreeSet<IpAddr> {
+    let list = world.ctl_json("list");
+    let rows = list.as_array().unwrap_or_else(|| panic!("no list: {list}"));
+    rows.iter().filter_map(|row| row["target"].as_str()?.parse().ok()).collect()
+}
+
+/// One, two or three addresses of both families that no other call gives.
+fn addresses(poster: u8, number: u16) -> Vec<IpAddr> {
+    let [high, low] = number.to_be_bytes();
+    let ipv4 = |second| IpAddr::from([198, second, high + 64 * poster, low]);
+    let ipv6 = IpAddr::from([0x2001, 0xdb8, 7, poster.into(), 0, 0, 0, number]);
+    match number % 4 {
+        0 => vec![ipv4(18)],
+        1 => vec![ipv6],
+        2 => vec![ipv4(18), ipv6],
+        _ => vec![ipv6, ipv4(18), ipv4(19)],
+    }
+}
+
+/// Connections that post.
+const POSTERS: u8 = 3;
+/// One reconcile, and the runs of ufw that it takes while others are asked for.
+pub const SETTLE: Duration = Duration::from_secs(20);
