@@ -136,8 +136,7 @@ impl Enforcer {
     /// Works until told to stop, or until only a fresh start helps.
     pub fn run(mut self, orders: &Receiver<Order>) -> End {
         loop {
-            let tick = if self.engine.is_unsettled() { QUIET } else { TICK };
-            let wait = self.next_look.saturating_sub((self.clock)().steady).min(tick);
+            let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK);
             let first = match orders.recv_timeout(wait) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => {
@@ -150,9 +149,6 @@ impl Enforcer {
                 first.into_iter().chain(orders.try_iter().take(BATCH)).collect();
             self.wait_for_more(&mut queue, orders);
             let stop = self.turn(queue.into_iter());
-            if (self.clock)().steady >= self.settled.saturating_add(UNSETTLED) {
-                self.settle();
-            }
             if self.engine.replaced() {
                 return End::Replaced;
             }
@@ -162,12 +158,15 @@ impl Enforcer {
         }
     }
 
-    /// Now that nobody waits, or for too long already: ufw takes over what was put in force without it.
+    /// Now and then, when nobody waits, ufw takes over what was put in force without it. Not more
+    /// often: each run empties its file for a moment, and another ufw may read it just then.
     fn settle(&mut self) {
-        self.settled = (self.clock)().steady;
-        if self.engine.is_unsettled() {
+        let now = (self.clock)();
+        let due = self.settled.saturating_add(self.state.config.reconcile_every);
+        if now.steady >= due && self.engine.is_unsettled() {
+            self.settled = now.steady;
             self.engine.settle();
-            self.judge((self.clock)());
+            self.judge(now);
             self.publish();
         }
     }
@@ -353,10 +352,6 @@ const UNWRITTEN: &str =
 const BATCH: usize = 1024;
 /// A tenth of a ufw run, for which a batch waits to be as large as the one before.
 const TOGETHER: Duration = Duration::from_millis(20);
-/// Without a request for so long, nobody is kept waiting by a run of ufw.
-const QUIET: Duration = Duration::from_millis(250);
-/// For so long ufw's run may be put off by requests.
-const UNSETTLED: Duration = Duration::from_secs(5);
 /// Blocks end within two of these.
 const TICK: Duration = Duration::from_secs(1);
 /// Somebody who keeps taking our rules away is met at this rate, not in a race.

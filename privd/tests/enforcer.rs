@@ -428,6 +428,8 @@ fn a_full_table_is_said_with_its_key() {
         bench.block(Role::Frontend, &["198.51.100.1", "198.51.100.2", "198.51.100.3"], None);
     let names: Vec<&str> = outcomes.iter().map(Outcome::name).collect();
     assert_eq!(names, ["blocked", "blocked", "unavailable"]);
+    let by_hand = bench.block(Role::Operator, &["198.51.100.4"], None);
+    assert_eq!(by_hand[0].name(), "blocked", "a frontend cannot shut the operator out");
 }
 
 #[test]
@@ -486,6 +488,72 @@ fn a_new_ledger_adopts_what_the_rules_say_and_nothing_becomes_permanent() {
     assert_eq!(bench.held().len(), 2, "the one that is over is gone");
     bench.pass(60);
     assert_eq!(bench.held(), ["198.51.100.1"]);
+}
+
+#[test]
+fn a_new_ledger_that_was_written_before_the_rules_could_be_read_still_adopts_them() {
+    let mut bench = Bench::new("");
+    bench.enforcer = None;
+    std::fs::remove_file(bench.directory.path().join("ledger.redb")).unwrap();
+    bench.with_rules(|rules| {
+        rules.off = true;
+        rules.held.insert(ATTACKER.parse().unwrap(), Mark::new(EventId(7), Until::Permanent));
+    });
+    bench.start("");
+    let lift = bench.unblock("198.51.100.9", 600).remove(0);
+    assert_eq!(lift.outcome.name(), "failed");
+    bench.start("");
+    bench.with_rules(|rules| rules.off = false);
+    bench.pass(60);
+    assert_eq!(bench.live(), [(ATTACKER.to_owned(), Until::Permanent)]);
+    assert_eq!(bench.held(), [ATTACKER]);
+}
+
+#[test]
+fn what_could_not_be_lifted_is_not_immune() {
+    let mut bench = Bench::new("");
+    bench.alert(ATTACKER);
+    bench.with_rules(|rules| rules.busy = true);
+    assert_eq!(bench.unblock(ATTACKER, 600)[0].outcome.name(), "failed");
+    bench.with_rules(|rules| rules.busy = false);
+    assert!(matches!(bench.alert(ATTACKER), Outcome::AlreadyBlocked(_)));
+}
+
+#[test]
+fn what_a_look_finds_in_force_is_cut() {
+    let mut bench = Bench::new("");
+    bench.alert(ATTACKER);
+    bench.with_rules(|rules| rules.cut.clear());
+    bench.start("");
+    let cut = bench.rules.lock().unwrap().cut.clone();
+    assert_eq!(cut, [ATTACKER.parse::<Target>().unwrap()], "nobody knows who loaded its rules");
+    bench.pass(60);
+    assert_eq!(bench.rules.lock().unwrap().cut.len(), 1, "once");
+}
+
+#[test]
+fn observe_mode_leaves_a_live_block_as_it_is() {
+    let mut bench = Bench::new("");
+    bench.alert(ATTACKER);
+    bench.with_rules(|rules| rules.held.clear());
+    bench.start("enforce = false");
+    assert!(matches!(bench.alert(ATTACKER), Outcome::WouldBlock(_)));
+    bench.pass(60);
+    assert!(bench.held().is_empty(), "nothing is put back");
+}
+
+#[test]
+fn what_cannot_be_done_unasked_is_tried_again_after_a_while() {
+    let mut bench = Bench::new("block-for = \"60s\"");
+    bench.alert(ATTACKER);
+    bench.with_rules(|rules| rules.busy = true);
+    bench.pass(60);
+    bench.with_rules(|rules| rules.busy = false);
+    let before = bench.runs();
+    bench.pass(5);
+    assert_eq!(bench.runs(), before, "not at once");
+    bench.pass(5);
+    assert!(bench.held().is_empty());
 }
 
 #[test]

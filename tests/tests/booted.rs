@@ -203,8 +203,11 @@ fn a_ufw_under_way_outlives_a_killed_privd() {
     // In ufw's place, what waits and then is ufw.
     machine.sh("cp /usr/sbin/ufw /usr/sbin/ufw-itself; touch /etc/hold-ufw
         printf '#!/bin/sh\nwhile test -e /etc/hold-ufw; do sleep 0.01; done\nexec ufw-itself \"$@\"\n' > /usr/sbin/ufw");
-    assert_eq!(machine.post(&json!({ "ip": ATTACKER })).status, 200);
+    let both = json!({ "ips": [ATTACKER, "198.51.100.1"] });
+    assert_eq!(machine.post(&both).status, 200);
     let ufw = || machine.run("pgrep -of '[/]usr/sbin/ufw prepend'").stdout;
+    // What goes is ufw's work; nobody waits for the answer.
+    machine.sh("setsid webhookctl unblock 198.51.100.1 >/dev/null 2>&1 &");
     until("ufw has begun", 20, || !ufw().is_empty());
     let first = ufw();
     let pid = machine.property(PRIVD, "MainPID");

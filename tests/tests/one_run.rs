@@ -58,8 +58,8 @@ fn a_thousand_addresses_of_both_families_are_one_run_and_all_are_dropped() {
 }
 
 #[test]
-fn a_few_new_blocks_do_not_wait_for_ufw_which_takes_them_over_soon_after() {
-    let world = World::with("", "ufw allow 22/tcp");
+fn a_few_new_blocks_do_not_wait_for_ufw_which_takes_them_over_later() {
+    let world = World::with("reconcile-every = \"1s\"", "ufw allow 22/tcp");
     let runs = counting_runs(&world);
     assert_eq!(world.post(&json!({ "ips": [ATTACKER, ATTACKER6] })).status, 200);
     assert!(!world.attacker_connects(SERVER) && !world.attacker_connects(SERVER6));
@@ -73,7 +73,7 @@ fn a_few_new_blocks_do_not_wait_for_ufw_which_takes_them_over_soon_after() {
 
 #[test]
 fn while_ufw_runs_what_is_already_blocked_and_the_status_are_answered_within_100_ms() {
-    let world = World::with("", "ufw allow 22/tcp");
+    let world = World::with("reconcile-every = \"1s\"", "ufw allow 22/tcp");
     world.write("slow-ufw", &format!("#!/bin/sh\ntouch {at}/runs; while test -e {at}/hold; do sleep 0.01; done\nexec {at}/real-ufw \"$@\"\n", at = world.directory.path().display()));
     world.confined.sh(&format!(
         "cd {}; cp /usr/sbin/ufw real-ufw; chmod 755 slow-ufw; touch hold; mount --bind slow-ufw /usr/sbin/ufw",

@@ -442,7 +442,7 @@ fn running_the_daemons_have_the_privileges_they_need_and_no_other() {
 
 #[test]
 fn what_privd_starts_has_no_more_privileges_than_privd() {
-    let world = World::new();
+    let world = World::with("reconcile-every = \"1s\"", "ufw allow 22/tcp");
     let seen = world.path("state/seen");
     world.write(
         "spy",

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use hosttext::rules_file::{Damage, RulesFile};
@@ -107,8 +107,15 @@ pub fn write(which: usize, text: &str) -> io::Result<()> {
     if room.saturating_add(held) < wanted {
         return Err(io::ErrorKind::StorageFull.into());
     }
-    let mut file = File::options().write(true).truncate(true).open(path)?;
-    file.write_all(text.as_bytes())
+    // Not emptied first, as ufw does: another ufw reads without the lock, at any moment, and would
+    // write back a part for the whole. The first byte is wrong until all others are right, so that
+    // a file whose writing broke off is seen to be damaged.
+    let file = File::options().write(true).open(path)?;
+    let (first, rest) = text.as_bytes().split_at_checked(1).unwrap_or_default();
+    file.write_all_at(b"!", 0)?;
+    file.write_all_at(rest, 1)?;
+    file.set_len(u64::try_from(text.len()).map_err(io::Error::other)?)?;
+    file.write_all_at(first, 0)
 }
 
 /// The whole of a file of sensible size.

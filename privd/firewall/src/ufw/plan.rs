@@ -3,13 +3,15 @@
 //! One run of ufw loads any edit, in 0.2 s. A few drops that only come in front are put into the
 //! kernel by iptables, in hundredths of a second, and ufw's run follows when there is time.
 
+use std::net::Ipv4Addr;
+
 use hosttext::Direction;
 use hosttext::chains::KernelStanding;
 use hosttext::edit::Edit;
 use hosttext::mark::Mark;
 use hosttext::rules_file::FileStanding;
 use hosttext::tuple::{self, Tuple};
-use protocol::Target;
+use protocol::{EventId, Target, Until};
 
 use crate::Change;
 use crate::program::Program;
@@ -20,7 +22,7 @@ use crate::ufw::view::View;
 pub struct Plan {
     /// Which file, and its text; None for a file that cannot be changed.
     pub texts: Vec<(usize, Option<String>)>,
-    /// One run of ufw, or up to three to lift the very last; or iptables, once a chain.
+    /// One run of ufw, or two where none of ours stays; or iptables, once a chain.
     pub runs: Vec<(Program, Vec<String>)>,
 }
 
@@ -34,9 +36,8 @@ impl Plan {
     /// that could be given to it.
     pub fn settling(view: &View) -> Option<Self> {
         let mut draft = Draft::new(view);
-        let (_, tuple) = draft.take_spare()?;
-        let arguments = tuple.arguments()?;
-        draft.with(vec![(Program::Ufw, run("prepend", arguments))])
+        let spare = draft.take_spare()?.arguments()?;
+        draft.with(vec![run("prepend", spare)])
     }
 
     /// The plan for what is lacking; None: nothing is. Marks the changes it is about. `quick`: ufw's
@@ -60,12 +61,8 @@ struct Draft<'a> {
     edits: Vec<Edit<'a>>,
     /// The drops that are new, not yet in their edits.
     fresh: Vec<(Target, Direction, Mark)>,
-    /// The last drop that stands too late, not yet moved in its edit.
-    late: Option<(usize, &'a Tuple)>,
-    /// A drop that stands in the file and not in the kernel.
-    unloaded: Option<(usize, &'a Tuple)>,
-    /// The drops of ours that go, the last one first.
-    lifted: Vec<(usize, &'a Tuple)>,
+    /// Whether a drop stands in the file and not in the kernel.
+    unloaded: bool,
     /// Drops that are in the kernel alone, and go.
     stale: Vec<(Target, Direction)>,
 }
@@ -74,15 +71,7 @@ impl<'a> Draft<'a> {
     fn new(view: &'a View) -> Self {
         let families = view.families.iter().zip([false, true]);
         let edits = families.map(|(family, ipv6)| Edit::new(&family.rules, ipv6)).collect();
-        Self {
-            view,
-            edits,
-            fresh: Vec::new(),
-            late: None,
-            unloaded: None,
-            lifted: Vec::new(),
-            stale: Vec::new(),
-        }
+        Self { view, edits, fresh: Vec::new(), unloaded: false, stale: Vec::new() }
     }
 
     /// What one change lacks in one direction; whether anything.
@@ -102,19 +91,17 @@ impl<'a> Draft<'a> {
                 self.fresh.push((target, direction, *mark));
             }
             (Change::Block(..), FileStanding::Late(tuple)) => {
-                let before = self.late.replace((which, tuple));
-                self.move_first(before);
+                self.edits.get_mut(which).into_iter().for_each(|edit| edit.move_first(tuple));
             }
-            (Change::Block(..), FileStanding::First(tuple))
+            (Change::Block(..), FileStanding::First(_))
                 if family.kernel(target, direction) == Some(KernelStanding::Absent) =>
             {
-                self.unloaded = Some((which, tuple));
+                self.unloaded = true;
             }
             (Change::Lift(_), FileStanding::First(tuple) | FileStanding::Late(tuple))
                 if tuple.mark().is_some() =>
             {
                 self.take_out(which, tuple);
-                self.lifted.push((which, tuple));
             }
             (Change::Lift(_), FileStanding::Absent) => {
                 let kernel = family.kernel(target, direction);
@@ -136,9 +123,7 @@ impl<'a> Draft<'a> {
     /// Whether nothing moves and nothing goes.
     fn only_adds_a_few(&self) -> bool {
         let adds = (1..=FEW).contains(&self.fresh.len());
-        adds && self.late.is_none()
-            && self.unloaded.is_none()
-            && self.edits.iter().all(Edit::is_empty)
+        adds && !self.unloaded && self.edits.iter().all(Edit::is_empty)
     }
 
     fn finish_quickly(mut self) -> Option<Plan> {
@@ -167,39 +152,24 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn move_first(&mut self, drop: Option<(usize, &Tuple)>) {
-        if let Some((which, tuple)) = drop
-            && let Some(edit) = self.edits.get_mut(which)
-        {
-            edit.move_first(tuple);
-        }
-    }
-
     fn finish(mut self) -> Option<Plan> {
-        let mut runs = Vec::new();
-        let late = self.late.take();
-        if let Some((target, direction, mark)) = self.fresh.pop() {
+        let moved = !self.edits.iter().all(Edit::is_empty);
+        let runs = if let Some((target, direction, mark)) = self.fresh.pop() {
             self.put_fresh_first();
-            self.move_first(late);
             let comment = mark.to_string();
-            let drop = tuple::arguments("deny", None, target, direction, Some(&comment));
-            runs.push(run("prepend", drop));
-        } else if late.is_none() && self.unloaded.is_none() && self.lifted.is_empty() {
+            vec![run("prepend", tuple::arguments("deny", None, target, direction, Some(&comment)))]
+        } else if !moved && !self.unloaded {
             let stale = self.stale.iter().map(|(target, direction)| {
                 in_kernel("-D", target.is_ipv6(), *direction, &target.to_string())
             });
             let runs: Vec<_> = stale.collect();
             return if runs.is_empty() { None } else { self.with(runs) };
-        } else if let Some((_, tuple)) = self.take_spare() {
-            self.move_first(late);
-            runs.push(run("prepend", tuple.arguments()?));
-        } else if let Some((which, tuple)) = late.or(self.unloaded) {
-            self.edits.get_mut(which)?.take_out(tuple);
-            runs.push(run("prepend", tuple.arguments()?));
+        } else if let Some(tuple) = self.take_spare() {
+            vec![run("prepend", tuple.arguments()?)]
         } else {
-            self.lift_the_last(&mut runs)?;
-        }
-        self.with(runs.into_iter().map(|run| (Program::Ufw, run)).collect())
+            vec![run("prepend", for_nobody()), run("delete", for_nobody())]
+        };
+        self.with(runs)
     }
 
     fn with(self, runs: Vec<(Program, Vec<String>)>) -> Option<Plan> {
@@ -208,10 +178,10 @@ impl<'a> Draft<'a> {
         Some(Plan { texts, runs })
     }
 
-    /// Takes out a drop of ours that stays: in front it drops what it dropped before.
-    fn take_spare(&mut self) -> Option<(usize, &'a Tuple)> {
-        let families = self.view.families.iter().zip(&mut self.edits).enumerate();
-        for (which, (family, edit)) in families {
+    /// Takes out a drop of ours that stays: in front it drops what it dropped before. Into an empty
+    /// set ufw would not load.
+    fn take_spare(&mut self) -> Option<&'a Tuple> {
+        for (family, edit) in self.view.families.iter().zip(&mut self.edits) {
             for (target, _, tuple) in family.rules.ours() {
                 let (direction, _) = tuple.whole()?;
                 let first = FileStanding::First(tuple);
@@ -220,33 +190,25 @@ impl<'a> Draft<'a> {
                 }
                 edit.take_out(tuple);
                 if edit.leaves_rules() {
-                    return Some((which, tuple));
+                    return Some(tuple);
                 }
                 edit.leave(tuple);
             }
         }
         None
     }
-
-    /// None of ours stays: one that goes is put in front once more, so that all is loaded, and
-    /// deleted by its own run. Into an empty set ufw would not load, so there another waits.
-    fn lift_the_last(&mut self, runs: &mut Vec<Vec<String>>) -> Option<()> {
-        let (which, last) = self.lifted.pop()?;
-        runs.push(run("prepend", last.arguments()?));
-        runs.push(run("delete", last.arguments()?));
-        let edit = self.edits.get_mut(which)?;
-        if !edit.leaves_rules()
-            && let Some((_, other)) = self.lifted.iter().rfind(|(family, _)| *family == which)
-        {
-            edit.leave(other);
-            runs.push(run("delete", other.arguments()?));
-        }
-        Some(())
-    }
 }
 
-fn run(verb: &str, arguments: Vec<String>) -> Vec<String> {
-    std::iter::once(verb.to_owned()).chain(arguments).collect()
+fn run(verb: &str, arguments: Vec<String>) -> (Program, Vec<String>) {
+    (Program::Ufw, std::iter::once(verb.to_owned()).chain(arguments).collect())
+}
+
+/// None of ours stays that could be given to ufw: a rule for an address that nobody has (RFC 5737)
+/// comes for a moment. Should it stay, it is one of ours that is nobody's block.
+fn for_nobody() -> Vec<String> {
+    let nobody = Target::host(Ipv4Addr::new(192, 0, 2, 255).into());
+    let mark = Mark::new(EventId(0), Until::Permanent).to_string();
+    tuple::arguments("deny", None, nobody, Direction::In, Some(&mark))
 }
 
 /// Puts drops in front in the kernel, as they are in the file, or takes one away.
