@@ -57,9 +57,8 @@ pub struct Item {
     pub change: Change,
     /// What came of it.
     pub effect: Option<Effect>,
+    /// The block that begins or is meant, or the one that goes.
     live: Option<Live>,
-    /// Whether the ledger had it until this batch.
-    was_live: bool,
 }
 
 /// One item for each target, whoever asked.
@@ -81,13 +80,13 @@ impl Batch {
     /// Puts a block in force.
     pub fn add(&mut self, why: Why, live: Live) -> Plan {
         let change = Change::Block(live.info.target, live.mark());
-        Plan::Item(self.push(Item { why, change, effect: None, live: Some(live), was_live: false }))
+        Plan::Item(self.push(Item { why, change, effect: None, live: Some(live) }))
     }
 
     /// Removes a block.
     pub fn lift(&mut self, why: Why, target: Target) {
         let change = Change::Lift(target);
-        self.push(Item { why, change, effect: None, live: None, was_live: false });
+        self.push(Item { why, change, effect: None, live: None });
     }
 
     fn push(&mut self, item: Item) -> usize {
@@ -103,16 +102,34 @@ impl Batch {
         self.items.iter().filter(|item| item.why == Why::New).count()
     }
 
-    /// Their rows, to be durable before anything is tried.
-    pub fn begun(&self) -> Vec<Live> {
-        let begun = self.items.iter().filter(|item| item.why == Why::New);
-        begun.filter_map(|item| item.live.clone()).collect()
+    /// What is to be durable before anything is tried: blocks that begin, and blocks that are to
+    /// go. Should privd end before their rules are gone, these are nobody's and go later.
+    pub fn begin(&mut self, blocks: &BTreeMap<Target, Live>) -> Entry {
+        let mut entry = std::mem::take(&mut self.entry);
+        for item in &mut self.items {
+            let target = item.change.target();
+            match (item.change.is_block(), blocks.get(&target)) {
+                (true, _) if item.why == Why::New => entry.added.extend(item.live.clone()),
+                (false, Some(live)) => {
+                    entry.removed.push(target);
+                    if let (Why::Expired, Until::At(last)) = (item.why, live.info.until) {
+                        let offences = live.info.offences.saturating_add(1);
+                        entry.ended.push((target, Some(Ended { offences, last })));
+                    }
+                    item.live = Some(live.clone());
+                }
+                _ => {}
+            }
+        }
+        entry
     }
 
-    /// New blocks are not tried: they could not be made durable.
+    /// What could not be made durable is not tried.
     pub fn give_up(&mut self, problem: &Text) {
-        for item in self.items.iter_mut().filter(|item| item.why == Why::New) {
-            item.effect = Some(Effect::Failed(problem.clone()));
+        for item in &mut self.items {
+            if item.why == Why::New || !item.change.is_block() && item.live.take().is_some() {
+                item.effect = Some(Effect::Failed(problem.clone()));
+            }
         }
     }
 
@@ -133,38 +150,24 @@ impl Batch {
         self.items.iter().any(|item| matches!(item.effect, Some(Effect::Pending(_))))
     }
 
-    /// What the ledger has to learn: what is gone, and what ended by itself. A new block that could
-    /// not even be tried is taken back; one that was tried stays, to be finished.
-    pub fn settle(&mut self, blocks: &BTreeMap<Target, Live>) -> Entry {
-        let mut entry = std::mem::take(&mut self.entry);
-        // A block that could not be lifted is not immune either.
-        entry.immune.retain(|(target, _)| {
-            let item = self.index.get(target).and_then(|index| self.items.get(*index));
-            item.and_then(|item| item.effect.as_ref()).is_some_and(Effect::holds)
-        });
-        for item in &mut self.items {
+    /// What turned out otherwise: a new block that could not even be tried is taken back (one that was
+    /// tried stays, to be finished), and a block that could not be lifted lives on.
+    pub fn settle(&self) -> Entry {
+        let mut entry = Entry::default();
+        for item in &self.items {
             let target = item.change.target();
-            let (Some(effect), Some(live)) = (&item.effect, blocks.get(&target)) else { continue };
-            let untried = item.why == Why::New && matches!(effect, Effect::Unavailable(_));
-            if untried || !item.change.is_block() && effect.holds() {
-                entry.removed.push(target);
-                item.was_live = !untried;
-            }
-            if let (Why::Expired, Until::At(last), true) =
-                (item.why, live.info.until, effect.holds())
-            {
-                let offences = live.info.offences.saturating_add(1);
-                entry.ended.push((target, Some(Ended { offences, last })));
+            match (&item.effect, item.change.is_block()) {
+                (Some(Effect::Unavailable(_)), true) if item.why == Why::New => {
+                    entry.removed.push(target);
+                }
+                (Some(effect), false) if !effect.holds() => {
+                    entry.added.extend(item.live.clone());
+                    entry.immune.push((target, None));
+                }
+                _ => {}
             }
         }
         entry
-    }
-
-    /// Lifts that the ledger could not learn of: the blocks live on.
-    pub fn give_up_lifts(&mut self, problem: &Text) {
-        for item in self.items.iter_mut().filter(|item| item.was_live) {
-            item.effect = Some(Effect::Failed(problem.clone()));
-        }
     }
 
     /// The answer about a target that was to be blocked.
@@ -191,7 +194,7 @@ impl Batch {
     /// The answer about a target that was to be lifted.
     pub fn lifted(&self, target: Target) -> (LiftOutcome, Text) {
         let item = self.index.get(&target).and_then(|index| self.items.get(*index));
-        let was_live = item.is_some_and(|item| item.was_live);
+        let was_live = item.is_some_and(|item| item.live.is_some());
         match item.and_then(|item| item.effect.clone()) {
             Some(Effect::Done(words)) => (LiftOutcome::Lifted, words),
             Some(Effect::Already(words)) if was_live => (LiftOutcome::Lifted, words),

@@ -275,7 +275,7 @@ impl Enforcer {
         if batch.items.is_empty() && batch.entry.is_empty() {
             return;
         }
-        let begun = Entry { added: batch.begun(), ..Entry::default() };
+        let begun = batch.begin(&self.state.blocks);
         if !begun.is_empty()
             && let Err(problem) = self.commit(begun)
         {
@@ -283,11 +283,10 @@ impl Enforcer {
         }
         let effects = self.engine.apply(&batch.changes());
         batch.take(effects);
-        let settled = batch.settle(&self.state.blocks);
-        if !settled.is_empty()
-            && let Err(problem) = self.commit(settled)
-        {
-            batch.give_up_lifts(&problem);
+        let settled = batch.settle();
+        if !settled.is_empty() {
+            // Logged where it fails: then a rule is nobody's, and goes; a block is put in force.
+            let _ = self.commit(settled);
         }
         if audit::upkeep(&self.log, &batch.items) {
             self.next_upkeep = now.steady.saturating_add(UPKEEP_PAUSE);
