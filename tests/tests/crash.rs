@@ -112,10 +112,13 @@ fn a_rule_that_is_added_beside_the_ufw_of_a_killed_privd_is_not_erased() {
     let mut world = World::new();
     let privd = world.daemons().0;
     let (ufw, held) = std::thread::scope(|scope| {
-        scope.spawn(|| world.post(&json!({ "ip": "198.51.100.1" })));
+        // So many that ufw itself puts them in.
+        let many: Vec<String> = (1..100).map(|n| format!("198.51.100.{n}")).collect();
+        let (world, many) = (&world, json!({ "ips": many }));
+        scope.spawn(move || world.post(&many));
         let ufw = child_of(privd, "ufw");
         // It reads the rules and then waits for its lock: so long it has read and not yet written.
-        let held = Lock::of_privds_ufw(&world);
+        let held = Lock::of_privds_ufw(world);
         waits_for_a_lock(ufw);
         signal(privd, Signal::SIGKILL);
         (ufw, held)

@@ -175,7 +175,9 @@ impl Ufw {
         for (which, family) in view.families.iter().enumerate() {
             self.files.keep(which, &family.rules).map_err(|error| {
                 let file = files::path(which);
-                Text::truncated(&format!("no verified copy of {file} can be made: {error}"))
+                Text::truncated(&format!(
+                    "no copy of {file} can be made beside the ledger: {error}"
+                ))
             })?;
         }
         Ok(())
