@@ -359,6 +359,9 @@ fn numbered(number: u16) -> IpAddr {
     IpAddr::from([198, 18, high, low])
 }
 
+/// What is left of a text.
+type Cut = Box<dyn Fn(&str) -> String>;
+
 /// Changes a file's bytes.
 type Damage = Box<dyn Fn(&mut Vec<u8>)>;
 
@@ -371,8 +374,8 @@ fn recover(world: &World) -> (String, i32) {
 
 /// What a crash in the middle of a write leaves of a file like this one: nothing, a beginning up to
 /// any place, blocks that were never written.
-fn damages(like: &str) -> Vec<Box<dyn Fn(&str) -> String>> {
-    let mut all: Vec<Box<dyn Fn(&str) -> String>> = vec![
+fn damages(like: &str) -> Vec<Cut> {
+    let mut all: Vec<Cut> = vec![
         Box::new(|_| String::new()),
         Box::new(|whole| "\0".repeat(whole.len())),
         Box::new(|whole| format!("{}{}", &whole[..512], "\0".repeat(whole.len() - 512))),
