@@ -285,8 +285,11 @@ impl Enforcer {
         batch.take(effects);
         let settled = batch.settle();
         if !settled.is_empty() {
-            // Logged where it fails: then a rule is nobody's, and goes; a block is put in force.
-            let _ = self.commit(settled);
+            // If this fails, what is said now holds until the next start; then the ledger's word does.
+            if let Err(problem) = self.ledger.commit(&settled) {
+                error!(self.log, "ledger not written"; "error" => %problem);
+            }
+            self.absorb(settled);
         }
         if audit::upkeep(&self.log, &batch.items) {
             self.next_upkeep = now.steady.saturating_add(UPKEEP_PAUSE);
@@ -304,6 +307,11 @@ impl Enforcer {
             error!(self.log, "ledger not written"; "error" => %problem);
             return Err(Text::truncated(UNWRITTEN));
         }
+        self.absorb(entry);
+        Ok(())
+    }
+
+    fn absorb(&mut self, entry: Entry) {
         self.adopted |= entry.adopted;
         let blocks = Arc::make_mut(&mut self.state.blocks);
         entry.removed.iter().for_each(|target| drop(blocks.remove(target)));
@@ -321,7 +329,6 @@ impl Enforcer {
                 None => drop(immune.remove(&target)),
             }
         }
-        Ok(())
     }
 
     pub(crate) fn gather(&mut self) -> Result<(), Text> {

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chown};
@@ -85,7 +87,7 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     let problem = match fs::symlink_metadata(path) {
         Err(_) => return Ok(()),
         Ok(found) if !found.file_type().is_socket() => NOT_A_SOCKET,
-        Ok(_) if UnixStream::connect(path).is_ok() => IN_USE,
+        Ok(_) if is_served(path) => IN_USE,
         Ok(_) => {
             return fs::remove_file(path)
                 .map_err(|source| ListenError::Bind { path: path.to_owned(), source });
@@ -93,6 +95,20 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     };
     Err(ListenError::Path { path: path.to_owned(), problem })
 }
+
+/// Asked more than once: a program that a killed privd was just starting holds the socket for a moment.
+fn is_served(path: &Path) -> bool {
+    (0..ATTEMPTS).all(|attempt| {
+        if attempt > 0 {
+            thread::sleep(PAUSE);
+        }
+        UnixStream::connect(path).is_ok()
+    })
+}
+
+/// Between two attempts to find a socket unserved.
+const PAUSE: Duration = Duration::from_millis(50);
+const ATTEMPTS: u32 = 10;
 
 /// Why there is nothing to listen on.
 #[derive(Debug, thiserror::Error)]

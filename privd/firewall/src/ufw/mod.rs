@@ -58,8 +58,8 @@ impl Ufw {
     /// Looks and does what is lacking until nothing is, or the rounds are over, all while nobody
     /// else's ufw can write. A run that failed is undone and tried again.
     fn advance(&mut self, changes: &[Change], progress: &mut Progress) -> Result<View, Trouble> {
-        enabled().map_err(Trouble::Off)?;
         let held = self.hold(PATIENCE)?;
+        enabled().map_err(Trouble::Off)?;
         // A target without any rule needs one, whatever the kernel says: two programs are saved.
         let mut view = self.read(false, Some(&held))?;
         if changes.iter().any(|change| change.is_block() && view.knows(change.target())) {
@@ -93,8 +93,10 @@ impl Ufw {
 
     /// Stages a plan in the files and has it loaded; puts the files back if that fails.
     fn commit(&mut self, view: &View, plan: &Plan, held: &Held) -> Result<(), Text> {
-        // Without a copy, a crash from here on could cost rules that are not ours.
-        self.keep_copies(view)?;
+        // ufw empties its file before it writes it: without a copy, a crash then costs every rule.
+        if !plan.is_quick() {
+            self.keep_copies(view)?;
+        }
         let run =
             |(program, arguments): &(Program, Vec<String>)| self.run(*program, arguments, held);
         let done = self.stage(plan).and_then(|()| plan.runs.iter().try_for_each(run));
@@ -198,11 +200,11 @@ impl Ufw {
 impl Firewall for Ufw {
     fn look(&mut self) -> Result<(), Text> {
         self.view = None;
-        enabled()?;
         if !RulesFiles::writable() {
             self.replaced = true;
             return Err(Text::truncated(REPLACED));
         }
+        enabled()?;
         let mut view = self.read(true, None).map_err(Trouble::words)?;
         if !view.strays.is_empty()
             && let Ok(held) = self.hold(PATIENCE)
@@ -250,7 +252,10 @@ impl Firewall for Ufw {
             Ok(view) => view,
             Err(Trouble::Off(problem)) => {
                 self.view = None;
-                return vec![Effect::Unavailable(problem); changes.len()];
+                // What was begun and cannot be read back may well stand: it is looked at again.
+                let begun = progress.touched.contains(&true);
+                let effect = if begun { Effect::Pending } else { Effect::Unavailable };
+                return vec![effect(problem); changes.len()];
             }
             Err(Trouble::Busy(problem)) => return vec![Effect::Pending(problem); changes.len()],
         };
