@@ -410,7 +410,8 @@ mod tests {
             drop(Ledger::open(path).unwrap());
             fs::write(path.with_extension("attempts"), "...").unwrap();
         };
-        for (number, make) in [other as fn(&Path), garbage, crashing].into_iter().enumerate() {
+        let makes: [fn(&Path); 3] = [other, garbage, crashing];
+        for (number, make) in makes.into_iter().enumerate() {
             make(&path);
             let error = Ledger::open(&path).unwrap_err();
             assert!(matches!(error, LedgerError::Damaged { .. }), "{number}: {error:?}");

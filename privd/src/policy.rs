@@ -88,7 +88,7 @@ fn spares(
 pub fn term(wish: Option<Term>, role: Role, offences: u32, config: &Config) -> Term {
     let index = usize::try_from(offences).unwrap_or(usize::MAX);
     let terms = &config.block_for;
-    let deserved = terms.get(index).or(terms.last()).copied().unwrap_or(Term::Permanent);
+    let deserved = terms.get(index).or_else(|| terms.last()).copied().unwrap_or(Term::Permanent);
     match (wish, role) {
         (None, _) => deserved,
         (Some(wish), Role::Operator) => wish,

@@ -76,12 +76,7 @@ impl Enforcer {
         fresh.map_or(0, |ended| ended.offences)
     }
 
-    pub(crate) fn plan_lifts(
-        &mut self,
-        now: Now,
-        unblock: &Unblock,
-        batch: &mut Batch,
-    ) -> Vec<Target> {
+    pub(crate) fn plan_lifts(&self, now: Now, unblock: &Unblock, batch: &mut Batch) -> Vec<Target> {
         let targets: Vec<Target> = match &unblock.targets {
             Some(targets) => targets.as_slice().to_vec(),
             None => self.state.blocks.keys().copied().collect(),

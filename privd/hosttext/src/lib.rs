@@ -5,7 +5,7 @@
 //!
 //! | text | module |
 //! |---|---|
-//! | ufw's `user.rules` and `user6.rules`: what stands in them, and the same text changed | [`rules_file`], [`tuple`], [`edit`] |
+//! | ufw's `user.rules` and `user6.rules`: what stands in them, and the same text changed | [`rules_file`], [`mod@tuple`], [`edit`] |
 //! | the comment that marks our rules | [`mark`] |
 //! | `iptables -S`: whether a drop is really reached | [`chains`] |
 //! | `conntrack -L`: who has a connection open | [`connections`] |
