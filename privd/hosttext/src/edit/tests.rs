@@ -44,7 +44,7 @@ fn a_late_rule_moves_with_every_line_that_belongs_to_it() {
     let FileStanding::First(tuple) = moved.standing(target, Direction::In) else { panic!() };
     assert_eq!(tuple.comment, Ok(Some("theirs".to_owned())));
     // A rule with `log` has four lines of iptables.
-    let lines = &moved.text[tuple.span.clone()];
+    let lines = moved.text.get(tuple.span.clone()).unwrap();
     assert_eq!(lines.matches("\n-A ").count(), 4, "{lines}");
     assert_eq!(moved.tuples.len(), file.tuples.len());
 }
