@@ -1,15 +1,13 @@
-//! A machine of its own: Debian or Ubuntu booted by systemd-nspawn, with the daemons installed and
-//! started as the package does it.
+//! A machine of its own: Debian or Ubuntu booted by systemd-nspawn, with the package installed.
 //!
 //! ```text
 //!  neighbour: attacker 203.0.113.7, kibana 10.9.0.2 ── veth ── machine 203.0.113.1, 10.9.0.1
+//!                      2001:db8:113::7                         2001:db8:113::1
 //! ```
 //!
-//! The machine's disk is an overlay in memory over a root that debootstrap makes once. Its mounts and
-//! its network belong to namespaces that end with the test.
+//! Its network belongs to namespaces that end with the test.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -17,79 +15,84 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::disk::{Disk, PATH, shell_word};
 use crate::https::{self, Answer, Client};
 use crate::place::Place;
 use crate::wait::until;
-use crate::world::binaries;
 
 /// A booted machine and its neighbour.
 #[derive(Debug)]
 pub struct Container {
-    /// The other end of its cable: the attacker and Kibana.
-    pub neighbour: Place,
+    disk: Disk,
+    running: Running,
+}
+
+/// From one boot to the next.
+#[derive(Debug)]
+struct Running {
     network: Place,
-    token: String,
-    client: Client,
     nspawn: Child,
     leader: u32,
-    directory: TempDir,
 }
 
 impl Container {
-    /// A machine with ufw enabled at boot, SSH open to everyone and port 5001 to Kibana, both
-    /// daemons enabled.
+    /// A machine with ufw enabled at boot, SSH open to everyone and port 5001 to Kibana, and the
+    /// package installed.
     #[must_use]
     pub fn boot() -> Self {
-        Self::boot_with("")
+        Self::from(Disk::installed())
     }
 
     /// The same after `change`: shell that runs on the machine's disk (`chroot`) before it boots.
     #[must_use]
     pub fn boot_with(change: &str) -> Self {
-        assert!(nix::unistd::geteuid().is_root(), "these tests need root: run `sudo tests/run`");
-        let directory = tempfile::Builder::new().prefix("webhookd-test-").tempdir().unwrap();
-        let token = make_credentials(directory.path());
-        let neighbour = Place::new(&format!(
-            "base={}; bin={}; packaging={}; cd {}\n{DISK}\n{INSTALL}\n\
-             chroot root sh -ec {} >/dev/null\numount root/proc",
-            base_root().display(),
-            binaries().display(),
-            packaging().display(),
-            directory.path().display(),
-            shell_word(&format!("{FIREWALL}\n{change}"))
-        ));
-        let mut nspawn = neighbour
-            .command(&["sh", "-ec", START])
-            .env("directory", directory.path())
-            .env("group", format!("/sys/fs/cgroup/{}", name_of(&directory)))
-            .stdout(File::create(directory.path().join("console")).unwrap())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let leader = wait_for_leader(&mut nspawn, directory.path());
-        let network = Place::of(&leader.to_string());
-        for (end, device, addresses) in [
-            (&network, "host0", ["203.0.113.1/24", "10.9.0.1/24"]),
-            (&neighbour, "ve-machine", ["203.0.113.7/24", "10.9.0.2/24"]),
-        ] {
-            for address in addresses {
-                end.sh(&format!("ip addr add {address} dev {device}"));
-            }
-            end.sh(&format!("ip link set {device} up"));
-        }
-        let client = Client::trusting(&directory.path().join("cert.pem"));
-        let machine = Self { neighbour, network, token, client, nspawn, leader, directory };
+        let disk = Disk::installed();
+        disk.sh(change);
+        Self::from(disk)
+    }
+
+    /// Boots a disk.
+    #[must_use]
+    pub fn from(disk: Disk) -> Self {
+        let running = start(&disk);
+        let machine = Self { disk, running };
+        machine.wait_for_boot();
+        machine
+    }
+
+    /// Shuts the machine down, runs `change` on its disk, and boots it again.
+    pub fn reboot(&mut self, change: &str) {
+        self.sh("systemctl poweroff");
+        until("the machine is off", 60, || self.running.nspawn.try_wait().unwrap().is_some());
+        self.end();
+        self.disk.sh(change);
+        self.running = start(&self.disk);
+        self.wait_for_boot();
+    }
+
+    fn wait_for_boot(&self) {
         until("the machine has booted", 60, || {
-            let state = machine.run("systemctl is-system-running");
+            let state = self.run("systemctl is-system-running");
             [&b"running\n"[..], b"degraded\n"].contains(&&*state.stdout)
         });
-        machine
+    }
+
+    /// The other end of its cable: the attacker and Kibana.
+    #[must_use]
+    pub const fn neighbour(&self) -> &Place {
+        &self.disk.place
+    }
+
+    /// The machine's network, under the mounts of the test.
+    #[must_use]
+    pub const fn network(&self) -> &Place {
+        &self.running.network
     }
 
     /// Runs shell on the machine as root, outside every unit.
     #[must_use]
     pub fn run(&self, script: &str) -> Output {
-        let leader = self.leader.to_string();
+        let leader = self.running.leader.to_string();
         Command::new("nsenter")
             .args(["--all", "--target", &leader, "env", "-i", PATH, "LC_ALL=C"])
             .args(["sh", "-ec", script])
@@ -131,16 +134,28 @@ impl Container {
         ))
     }
 
-    /// Posts an alert as Kibana does.
+    /// A file of the machine, as the test can read it.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        format!("/proc/{}/root{path}", self.running.leader).into()
+    }
+
+    /// Posts an alert as Kibana does, with the token and the CA that `webhookctl init` made.
     #[must_use]
     pub fn post(&self, body: &Value) -> Answer {
-        let stream =
-            self.neighbour.connect(([10, 9, 0, 1], 5001).into(), Duration::from_secs(5)).unwrap();
-        let mut connection = self.client.handshake(stream, "10.9.0.1");
-        let token = format!("Bearer {}", self.token);
+        self.try_post(body).expect("an answer")
+    }
+
+    /// The same; fails where the connection is refused or ends without an answer.
+    pub fn try_post(&self, body: &Value) -> std::io::Result<Answer> {
+        let tokens = fs::read_to_string(self.path("/etc/webhookd/token"))?;
+        let token = format!("Bearer {}", tokens.split_whitespace().next().unwrap());
+        let client = Client::trusting(&self.path("/etc/webhookd/tls/ca.pem"));
+        let stream = self.neighbour().connect(([10, 9, 0, 1], 5001).into(), PATIENCE)?;
+        let mut connection = client.handshake(stream, "10.9.0.1");
         let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
         let request = https::request("POST", "/blockip", &headers, &body.to_string());
-        https::exchange(&mut connection, &request).expect("an answer")
+        https::exchange(&mut connection, &request)
     }
 
     /// Has one address blocked.
@@ -156,9 +171,9 @@ impl Container {
     /// Whether the attacker can open a connection to the machine's port 22.
     #[must_use]
     pub fn attacker_connects(&self) -> bool {
-        let _listener = self.network.listen("203.0.113.1:22");
+        let _listener = self.network().listen("203.0.113.1:22");
         let port = ([203, 0, 113, 1], 22).into();
-        self.neighbour.connect(port, Duration::from_millis(700)).is_ok()
+        self.neighbour().connect(port, Duration::from_millis(700)).is_ok()
     }
 
     /// What the machine's units logged since its boot.
@@ -176,20 +191,20 @@ impl Container {
         let unified = PathBuf::from("/sys/fs/cgroup/unified");
         let groups = if unified.exists() { unified } else { "/sys/fs/cgroup".into() };
         [
-            self.directory.path().to_owned(),
-            groups.join(name_of(&self.directory)),
-            format!("/proc/{}", self.leader).into(),
+            self.disk.directory.path().to_owned(),
+            groups.join(name_of(&self.disk.directory)),
+            format!("/proc/{}", self.running.leader).into(),
         ]
     }
 
     /// Ends every process of the machine, and takes its control groups away.
     fn end(&mut self) {
-        let group = format!("/sys/fs/cgroup/{}", name_of(&self.directory));
-        let _ = self.neighbour.run(&["sh", "-c", &format!("echo 1 > {group}/cgroup.kill")]);
-        let _ = self.nspawn.wait();
+        let group = format!("/sys/fs/cgroup/{}", name_of(&self.disk.directory));
+        let _ = self.disk.place.run(&["sh", "-c", &format!("echo 1 > {group}/cgroup.kill")]);
+        let _ = self.running.nspawn.wait();
         let deadline = Instant::now() + Duration::from_secs(5);
         let remove = format!("find {group} -depth -type d -exec rmdir {{}} + && [ ! -e {group} ]");
-        while !self.neighbour.run(&["sh", "-c", &remove]).status.success() {
+        while !self.disk.place.run(&["sh", "-c", &remove]).status.success() {
             if Instant::now() > deadline {
                 eprintln!("{group} stays behind");
                 break;
@@ -206,6 +221,32 @@ impl Drop for Container {
         }
         self.end();
     }
+}
+
+fn start(disk: &Disk) -> Running {
+    let Disk { place: neighbour, directory } = disk;
+    let mut nspawn = neighbour
+        .command(&["sh", "-ec", START])
+        .env("directory", directory.path())
+        .env("group", format!("/sys/fs/cgroup/{}", name_of(directory)))
+        .stdout(File::create(directory.path().join("console")).unwrap())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let leader = wait_for_leader(&mut nspawn, directory.path());
+    let network = Place::of(&leader.to_string());
+    for (end, device, addresses) in [
+        (&network, "host0", ["203.0.113.1/24", "10.9.0.1/24", "2001:db8:113::1/64"]),
+        (neighbour, "ve-machine", ["203.0.113.7/24", "10.9.0.2/24", "2001:db8:113::7/64"]),
+    ] {
+        for address in addresses {
+            // An IPv6 address is looked for on the cable first, and cannot be used for a second.
+            let at_once = if address.contains("::") { "nodad" } else { "" };
+            end.sh(&format!("ip addr add {address} dev {device} {at_once}"));
+        }
+        end.sh(&format!("ip link set {device} up"));
+    }
+    Running { network, nspawn, leader }
 }
 
 /// The process that is the machine's PID 1.
@@ -230,105 +271,13 @@ fn descendants(pid: u32) -> Vec<u32> {
     children.flat_map(|pid| [vec![pid], descendants(pid)].concat()).collect()
 }
 
-/// A Debian or Ubuntu root of the same release as this machine, whose C library our binaries were
-/// built for, or of a newer one that `WEBHOOKD_TEST_SUITE` names. Made once, whole or not at all.
-fn base_root() -> PathBuf {
-    let release = fs::read_to_string("/etc/os-release").unwrap();
-    let value = |key| release.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-    let chosen = std::env::var("WEBHOOKD_TEST_SUITE");
-    let suite = chosen.as_deref().unwrap_or_else(|_| value("VERSION_CODENAME="));
-    let cache = binaries().parent().unwrap().join("container");
-    fs::create_dir_all(&cache).unwrap();
-    // Held until the end of this function, also against other test programs.
-    let lock = File::create(cache.join("lock")).unwrap();
-    lock.lock().unwrap();
-    let made = cache.join(suite);
-    if fs::read_to_string(made.join("packages")).is_ok_and(|packages| packages == PACKAGES) {
-        return made.join("root");
-    }
-    let components = if value("ID=") == "ubuntu" { "main,universe" } else { "main" };
-    let script = format!(
-        "cd {cache}; rm -rf {suite} unfinished; mkdir unfinished
-         debootstrap --variant=minbase --components={components} --include={PACKAGES} \
-             {suite} unfinished/root >log 2>&1 || {{ tail log; exit 1; }}
-         rm -rf unfinished/root/var/cache/apt unfinished/root/var/lib/apt/lists
-         printf %s {PACKAGES} >unfinished/packages; sync; rm log
-         mv unfinished {suite}",
-        cache = cache.display()
-    );
-    let output = Command::new("sh").args(["-ec", &script]).output().unwrap();
-    assert!(output.status.success(), "no {suite}: {}", String::from_utf8_lossy(&output.stdout));
-    made.join("root")
-}
-
-/// Certificate, key and token in `at`; returns the token.
-fn make_credentials(at: &Path) -> String {
-    fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
-    let made = Command::new("sh")
-        .args(["-ec", CREDENTIALS])
-        .current_dir(at)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    fs::read_to_string(at.join("token")).unwrap().trim_end().to_owned()
-}
-
-fn packaging() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("packaging")
-}
-
 /// Also the name of its control group.
 fn name_of(directory: &TempDir) -> &str {
     directory.path().file_name().unwrap().to_str().unwrap()
 }
 
-fn shell_word(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// What the machine has, beside the smallest Debian.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,ufw,iptables,nftables,conntrack,iproute2,procps";
-
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-const CREDENTIALS: &str = "
-    openssl rand -hex 32 >token
-    openssl ecparam -name prime256v1 -genkey -noout -out key.pem
-    openssl req -x509 -new -key key.pem -days 2 -subj /CN=webhookd-test -out cert.pem \
-        -addext subjectAltName=IP:10.9.0.1 -addext basicConstraints=critical,CA:FALSE
-";
-
-/// The disk, and what else systemd-nspawn needs: the one hierarchy of control groups as on today's
-/// hosts, whatever this one has, and a /run to write to.
-const DISK: &str = "
-    ip link set lo up
-    umount --recursive /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup
-    mount -t tmpfs -o mode=755 tmpfs /run
-    mkdir disk root; mount -t tmpfs tmpfs disk; mkdir disk/changes disk/work
-    mount -t overlay -o lowerdir=$base,upperdir=disk/changes,workdir=disk/work overlay root
-    mount -t proc proc root/proc
-";
-
-/// What the package will do.
-const INSTALL: &str = "
-    install -t root/usr/sbin $bin/webhookd $bin/webhook-privd $bin/webhookctl
-    install -m 644 -t root/lib/systemd/system $packaging/systemd/*
-    install -m 644 -t root/usr/lib/sysusers.d $packaging/sysusers.d/webhookd.conf
-    install -m 644 -t root/usr/lib/tmpfiles.d $packaging/tmpfiles.d/webhookd.conf
-    SYSTEMD_LOG_LEVEL=warning chroot root systemd-sysusers webhookd.conf
-    install -d root/etc/webhookd root/etc/webhookd/tls
-    install -m 644 -t root/etc/webhookd $packaging/config/*.toml
-    group=$(sed -n 's/^webhookd:x:\\([0-9]*\\):.*/\\1/p' root/etc/group)
-    install -m 640 -g $group token root/etc/webhookd
-    install -m 640 -g $group cert.pem key.pem root/etc/webhookd/tls
-    chroot root systemctl --quiet enable webhookd.service webhook-privd.service
-";
-
-const FIREWALL: &str = "
-    ufw allow 22/tcp; ufw allow proto tcp from 10.9.0.2 to any port 5001
-    sed -i s/^ENABLED=.*/ENABLED=yes/ /etc/ufw/ufw.conf
-";
+/// For a connection to open.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// In a control group of its own, so that machines run side by side, and in a process namespace,
 /// by which no process of the machine outlives systemd-nspawn. IPAddressDeny= needs bpf(2): without

@@ -2,7 +2,9 @@
 //! namespaces of their own, or under a booted systemd. Nothing on the host changes, and everything ends with the test.
 
 pub mod container;
+pub mod disk;
 pub mod https;
+pub mod package;
 pub mod place;
 pub mod processes;
 pub mod random;
@@ -13,6 +15,7 @@ pub mod wait;
 pub mod world;
 
 pub use container::Container;
+pub use disk::Disk;
 pub use https::Answer;
 pub use place::Place;
 pub use random::Random;

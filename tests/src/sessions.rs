@@ -2,12 +2,13 @@
 //! sending, and one that the host opened to the attacker.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::place::Place;
 use crate::world::{ATTACKER, SERVER, World};
 
 /// Both ends of the three sessions.
@@ -25,17 +26,29 @@ impl Sessions {
     /// Opens all three and checks that each carries data.
     #[must_use]
     pub fn open(world: &World) -> Self {
-        let ssh = world.server.listen(&format!("{SERVER}:22"));
-        let shell = world.attacker.listen(&format!("{ATTACKER}:4444"));
+        Self::between(&world.server, SERVER, &world.attacker, ATTACKER)
+    }
+
+    /// The same between any two places, each with its address.
+    #[must_use]
+    pub fn between(
+        server: &Place,
+        server_address: &str,
+        attacker: &Place,
+        attacker_address: &str,
+    ) -> Self {
+        let on = |address: &str, port| SocketAddr::new(address.parse().unwrap(), port).to_string();
+        let ssh = server.listen(&on(server_address, 22));
+        let shell = attacker.listen(&on(attacker_address, 4444));
         let patience = Duration::from_secs(5);
-        let open = |from: &crate::Place, listener: &TcpListener| {
+        let open = |from: &Place, listener: &TcpListener| {
             let near = from.connect(listener.local_addr().unwrap(), patience).unwrap();
             let far = listener.accept().unwrap().0;
             (near, far)
         };
-        let quiet = open(&world.attacker, &ssh);
-        let (sending, mut server_end) = open(&world.attacker, &ssh);
-        let outbound = open(&world.server, &shell);
+        let quiet = open(attacker, &ssh);
+        let (sending, mut server_end) = open(attacker, &ssh);
+        let outbound = open(server, &shell);
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
         let sender = std::thread::spawn(move || {

@@ -1,0 +1,221 @@
+//! The Debian package on a machine: installed, upgraded, rebooted, reset around, removed and purged.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use tests::sessions::Sessions;
+use tests::{Container, Disk, until};
+
+const ATTACKER: &str = "203.0.113.7";
+const ATTACKER6: &str = "2001:db8:113::7";
+const UNITS: [&str; 4] =
+    ["webhook-privd.socket", "webhookd.socket", "webhook-privd.service", "webhookd.service"];
+
+#[test]
+fn a_machine_on_which_it_was_just_installed_blocks_both_families_and_cuts_open_sessions() {
+    let machine = Container::from(Disk::bare());
+    let said = machine.sh("dpkg --install /root/webhookd.deb");
+    for words in
+        ["webhookctl check", "ufw allow proto tcp from KIBANA to any port 5001", "/blockip"]
+    {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+    for unit in UNITS {
+        assert_eq!(machine.property(unit, "ActiveState"), "active", "{unit}");
+        assert_eq!(machine.property(unit, "UnitFileState"), "enabled", "{unit}");
+    }
+    assert_eq!(machine.property("webhook-privd-recover.service", "UnitFileState"), "enabled");
+
+    for (server, attacker) in [("203.0.113.1", ATTACKER), ("2001:db8:113::1", ATTACKER6)] {
+        let mut sessions =
+            Sessions::between(machine.network(), server, machine.neighbour(), attacker);
+        machine.block(attacker);
+        assert_eq!(sessions.alive(), [""; 0], "{attacker}");
+    }
+    assert!(!machine.attacker_connects());
+    assert_eq!(machine.block("198.51.100.1").outcomes(), ["blocked"]);
+}
+
+#[test]
+fn an_upgrade_loses_no_request_no_block_and_no_configuration() {
+    let machine = Container::boot();
+    machine.block(ATTACKER);
+    machine
+        .sh("echo 'max-blocks = 1999' >>/etc/webhookd/privd.toml; rm -f /etc/webhookd/tls/unused");
+    let files = "find /etc/webhookd -type f -exec sha256sum {} + | sort";
+    let before = machine.sh(files);
+    let pids = || ["webhook-privd", "webhookd"].map(|unit| machine.property(unit, "MainPID"));
+    let old = pids();
+    make_version(&machine, "9.0");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let alerts = scope.spawn(|| {
+            let mut answers = 0;
+            while !done.load(Ordering::Relaxed) || answers < 12 {
+                let address = format!("198.51.100.{}", answers % 200 + 1);
+                let answer = machine.try_post(&json!({ "ip": address }));
+                let answer = answer.expect("a connection and an answer");
+                assert_eq!(answer.status, 200, "{answer:?}");
+                answers += 1;
+            }
+            answers
+        });
+        machine.sh("dpkg --install /root/higher.deb");
+        done.store(true, Ordering::Relaxed);
+        println!("{} alerts answered during the upgrade", alerts.join().unwrap());
+    });
+    let version = machine.sh("dpkg-query -W -f '${Version}' webhookd");
+    assert_eq!(version, "9.0");
+    assert!(pids().iter().zip(&old).all(|(now, old)| now != old && now != "0"), "{old:?}");
+    assert_eq!(machine.sh(files), before);
+    assert!(!machine.attacker_connects());
+    assert_eq!(machine.block(ATTACKER).outcomes(), ["already-blocked"]);
+}
+
+#[test]
+fn after_a_reboot_blocks_are_in_force_before_the_network_is_up() {
+    let mut machine = Container::boot();
+    for address in [ATTACKER, ATTACKER6] {
+        machine.block(address);
+    }
+    machine.reboot("");
+    let time = |unit, name| machine.property(unit, name).parse::<u64>().unwrap();
+    let loaded = time("ufw.service", "ExecMainExitTimestampMonotonic");
+    assert!(loaded > 0 && loaded <= time("network-pre.target", "ActiveEnterTimestampMonotonic"));
+    assert!(!machine.attacker_connects());
+    for unit in UNITS {
+        assert_eq!(machine.property(unit, "ActiveState"), "active", "{unit}");
+    }
+    for address in [ATTACKER, ATTACKER6] {
+        assert_eq!(machine.block(address).outcomes(), ["already-blocked"]);
+    }
+}
+
+#[test]
+fn rules_files_cut_short_before_a_boot_are_whole_again_with_what_the_administrator_added_last() {
+    let mut machine = Container::boot();
+    for address in [ATTACKER, ATTACKER6] {
+        machine.block(address);
+    }
+    machine.sh("ufw allow 8443/tcp");
+    // The copy follows within a moment, made by the daemon that watches the files.
+    until("the copies hold what was added", 20, || {
+        let copies =
+            "cd /var/lib/webhook-privd && grep -q 8443 user.rules && grep -q 8443 user6.rules";
+        machine.run(copies).status.success()
+    });
+    machine.reboot("truncate -s 400 /etc/ufw/user.rules; truncate -s 0 /etc/ufw/user6.rules");
+    let kernel = machine.sh("iptables -S ufw-user-input; ip6tables -S ufw6-user-input");
+    for rule in [
+        "-s 203.0.113.7/32 -j DROP",
+        "-s 2001:db8:113::7/128 -j DROP",
+        "ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT",
+        "ufw-user-input -p tcp -m tcp --dport 8443 -j ACCEPT",
+        "ufw6-user-input -p tcp -m tcp --dport 22 -j ACCEPT",
+        "ufw6-user-input -p tcp -m tcp --dport 8443 -j ACCEPT",
+    ] {
+        assert!(kernel.contains(rule), "{rule}\n{kernel}");
+    }
+    assert!(!machine.attacker_connects());
+}
+
+#[test]
+fn blocks_come_back_after_ufw_was_reset_under_the_running_service() {
+    let machine = Container::boot();
+    for address in [ATTACKER, ATTACKER6] {
+        machine.block(address);
+    }
+    machine.sh("ufw --force reset; ufw allow 22/tcp
+         ufw allow proto tcp from 10.9.0.2 to any port 5001; ufw --force enable");
+    until("both are in the kernel again", 90, || {
+        let kernel = machine.sh("iptables -S ufw-user-input; ip6tables -S ufw6-user-input");
+        ["-s 203.0.113.7/32 -j DROP", "-s 2001:db8:113::7/128 -j DROP"]
+            .iter()
+            .all(|rule| kernel.contains(rule))
+    });
+    assert!(!machine.attacker_connects());
+    assert_eq!(machine.block(ATTACKER).outcomes(), ["already-blocked"]);
+}
+
+#[test]
+fn removing_keeps_blocks_and_says_how_to_lift_them() {
+    let mut machine = Container::boot();
+    machine.block(ATTACKER);
+    let said = machine.sh("dpkg --remove webhookd");
+    assert!(said.contains("no longer end by themselves: 1\n"), "{said}");
+    assert!(!machine.attacker_connects());
+    assert!(machine.run("ss -Hltn sport = :5001 | grep .").stdout.is_empty());
+    // Also after a boot, in which nothing of ours is looked for in vain.
+    machine.reboot("");
+    assert_eq!(machine.sh("systemctl --failed --no-legend --plain"), "");
+    assert!(!machine.attacker_connects());
+    // As it was said.
+    assert!(
+        said.contains("sudo ufw delete deny from ADDRESS && sudo ufw delete deny out to ADDRESS")
+    );
+    machine.sh(&format!("ufw delete deny from {ATTACKER} && ufw delete deny out to {ATTACKER}"));
+    assert!(machine.attacker_connects());
+
+    // Installed again, it goes on with the same token and certificate.
+    let credentials = "cd /etc/webhookd && sha256sum token tls/*";
+    let before = machine.sh(credentials);
+    machine.sh("dpkg --install /root/webhookd.deb");
+    assert_eq!(machine.sh(credentials), before);
+    machine.block(ATTACKER);
+}
+
+#[test]
+fn purging_leaves_the_machine_as_it_was_before() {
+    let machine = Container::from(Disk::bare());
+    machine.sh("ufw deny from 192.0.2.66 comment theirs; ufw allow 8443/tcp");
+    let before = traces(&machine);
+    machine.sh("dpkg --install /root/webhookd.deb");
+    assert_ne!(traces(&machine), before);
+    let many: Vec<_> = (1..=150).map(|host| format!("198.51.100.{host}")).collect();
+    assert_eq!(machine.post(&json!({ "ips": many })).status, 200);
+    for address in [ATTACKER, ATTACKER6] {
+        machine.block(address);
+    }
+    let said = machine.sh("dpkg --purge webhookd");
+    assert!(said.contains("Lifting blocks of webhookd: 152\n"), "{said}");
+    let after = traces(&machine);
+    for (before, after) in before.lines().zip(after.lines()) {
+        assert_eq!(after, before);
+    }
+    assert_eq!(after, before);
+    assert!(machine.attacker_connects());
+}
+
+#[test]
+fn purging_after_removing_lifts_the_blocks_too() {
+    let machine = Container::boot();
+    machine.block(ATTACKER);
+    machine.sh("dpkg --remove webhookd");
+    assert!(!machine.attacker_connects());
+    machine.sh("dpkg --purge webhookd");
+    assert!(machine.attacker_connects());
+    assert!(!machine.sh("ufw status").contains("DENY"));
+}
+
+/// The package again, as `/root/higher.deb` and under another version.
+fn make_version(machine: &Container, version: &str) {
+    machine.sh(&format!(
+        "cd /root; dpkg-deb --raw-extract webhookd.deb higher
+         sed -i 's/^Version: .*/Version: {version}/' higher/DEBIAN/control
+         dpkg-deb --build -Znone higher >/dev/null; rm -r higher"
+    ));
+}
+
+/// What a package could leave behind: files and their modes, rules, accounts, units, processes.
+fn traces(machine: &Container) -> String {
+    machine.sh(
+        "find /etc /usr /var /boot /home /srv -xdev \\( -path /var/lib/dpkg -o -path /var/log \\
+             -o -path /var/cache -o -path /var/lib/systemd -o -path '/etc/*-' \\) -prune \\
+             -o -printf '%p %y %m %u %g\\n' | sort
+         find /run -path /run/log -prune -o \\( -name '*webhook*' -o -name 'ufw*' \\) -printf '%p %m\\n'
+         ls /var/log; cat /etc/passwd /etc/group /etc/shadow /etc/gshadow
+         cat /etc/ufw/user.rules /etc/ufw/user6.rules; iptables -S; ip6tables -S
+         systemctl list-unit-files --no-legend; systemctl --failed --no-legend
+         ps -eo user,comm --no-headers | grep webhook || true",
+    )
+}
