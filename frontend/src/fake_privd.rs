@@ -1,5 +1,6 @@
 //! A privd for unit tests, which gives one answer and tells what it was asked.
 
+use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
@@ -17,10 +18,24 @@ pub(crate) struct FakePrivd {
 impl FakePrivd {
     /// Gives this answer to the first request.
     pub(crate) fn answering(reply: Reply) -> Self {
+        Self::start(reply, false)
+    }
+
+    /// The same, after another release has turned it away.
+    pub(crate) fn upgraded_while_asked(reply: Reply) -> Self {
+        Self::start(reply, true)
+    }
+
+    fn start(reply: Reply, upgraded: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
         let (sender, asked) = channel();
         std::thread::spawn(move || {
+            if upgraded {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _: RequestFrame = frame::read(&mut stream).unwrap();
+                stream.write_all(&[9, 0, 0, 0, 0]).unwrap();
+            }
             let (mut stream, _) = listener.accept().unwrap();
             let RequestFrame { id, request } = frame::read(&mut stream).unwrap();
             frame::write(&mut stream, &ReplyFrame { id, reply }).unwrap();

@@ -103,9 +103,16 @@ impl PrivdClient {
         let frame = frame::encode(&RequestFrame { id, request })?;
         let give_up = deadline(self.patience);
         let asked = async {
-            match self.exchange(id, frame.clone(), give_up).await {
-                Err(PrivdError::Lost) => self.exchange(id, frame, give_up).await,
-                done => done,
+            let mut lost = false;
+            loop {
+                match self.exchange(id, frame.clone(), give_up).await {
+                    Err(PrivdError::Lost) if !lost => lost = true,
+                    // An upgrade exchanges both programs, one after the other.
+                    Err(PrivdError::Version { .. }) if Instant::now() < give_up => {
+                        sleep(VERSION_PAUSE).await;
+                    }
+                    done => break done,
+                }
             }
         };
         timeout(ANSWER_DEADLINE, asked).await.unwrap_or(Err(PrivdError::Pending))
@@ -313,5 +320,25 @@ pub const DEFAULT_SOCKET: &str = "/run/webhook-privd/privd.sock";
 const ANSWER_DEADLINE: Duration = Duration::from_secs(50);
 /// Between two attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two questions to a privd of another release, which logs each.
+const VERSION_PAUSE: Duration = Duration::from_millis(500);
 /// Frames that may wait for the socket.
 const OUTGOING: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_privd::FakePrivd;
+
+    #[tokio::test]
+    async fn a_request_that_meets_the_privd_before_an_upgrade_waits_for_the_one_after_it() {
+        let all = || Unblock { event: EventId(1), targets: None, immune_for: 0 };
+        let fake = FakePrivd::upgraded_while_asked(Reply::Unblock(Vec::new()));
+        let patient = PrivdClient::new(&fake.socket(), Duration::from_secs(10));
+        assert!(patient.unblock(all()).await.is_ok());
+        let fake = FakePrivd::upgraded_while_asked(Reply::Unblock(Vec::new()));
+        let impatient = PrivdClient::new(&fake.socket(), Duration::ZERO);
+        let error = impatient.unblock(all()).await.unwrap_err();
+        assert!(matches!(error, PrivdError::Version { theirs: 9, .. }), "{error}");
+    }
+}
