@@ -1,6 +1,9 @@
 //! `webhookctl`: the operator's command, over the same socket as webhookd.
 
 mod block;
+mod completions;
+mod init;
+mod kibana;
 mod list;
 mod output;
 mod show;
@@ -12,7 +15,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use protocol::{Target, Term};
 
 use crate::ctl::output::Output;
@@ -43,7 +47,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Done::Failed) => ExitCode::from(2),
         Err(error) => {
             output.complain(&error.to_string());
-            ExitCode::from(2)
+            ExitCode::from(error.exit_status())
         }
     }
 }
@@ -60,6 +64,10 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::List => list::list(&privd, output).await,
         Command::Show { target } => show::show(&privd, output, *target).await,
         Command::Status => status::status(&privd, output).await,
+        Command::Init(arguments) => Ok(init::init(arguments, output)?),
+        Command::Completions { shell } => {
+            completions::completions(*shell, Arguments::command(), output)
+        }
     }
 }
 
@@ -114,6 +122,14 @@ enum Command {
     },
     /// Tell whether blocks can be put in force
     Status,
+    /// Make certificate, token and configuration, and tell what Kibana needs
+    Init(init::Arguments),
+    /// Print what a shell completes
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 const EXAMPLES: &str = "\
@@ -125,6 +141,7 @@ Examples:
   webhookctl list --json
   webhookctl show 198.51.100.7
   webhookctl status
+  webhookctl init --help
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -161,6 +178,17 @@ enum CtlError {
     Runtime(std::io::Error),
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
+    #[error(transparent)]
+    Init(#[from] init::InitError),
+}
+
+impl CtlError {
+    const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Init(error) if error.is_bad_input() => 1,
+            _ => 2,
+        }
+    }
 }
 
 fn explained(error: &PrivdError) -> String {
@@ -184,7 +212,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
     use protocol::{Block, Reply, Request, Unblock};
 
     use super::*;

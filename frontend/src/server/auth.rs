@@ -23,9 +23,17 @@ impl Tokens {
     /// An unreadable file, no token at all, or one that could be guessed: an empty token would let
     /// everyone in.
     pub fn load(path: &Path) -> Result<Self, TokenError> {
-        let in_file = |problem| TokenError { path: path.to_owned(), problem };
-        let text = fs::read_to_string(path).map_err(|error| in_file(error.into()))?;
-        Self::parse(&text).map_err(in_file)
+        let text = fs::read_to_string(path)
+            .map_err(|error| TokenError { path: path.to_owned(), problem: error.into() })?;
+        Self::read(&text, path)
+    }
+
+    /// Reads the text of a token file, which the error names as `path`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(text: &str, path: &Path) -> Result<Self, TokenError> {
+        Self::parse(text).map_err(|problem| TokenError { path: path.to_owned(), problem })
     }
 
     fn parse(text: &str) -> Result<Self, Problem> {

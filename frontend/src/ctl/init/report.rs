@@ -1,0 +1,115 @@
+//! What `init` tells: what it made and kept, whom it protected, and what is next.
+
+use serde::Serialize;
+
+use crate::ctl::init::Changes;
+use crate::ctl::init::authority::Certificate;
+use crate::ctl::init::folder::{Folder, Kind, old};
+use crate::ctl::init::host::Host;
+use crate::ctl::kibana::Kibana;
+use crate::times::{local, rfc3339};
+
+/// As JSON.
+#[derive(Serialize)]
+pub(super) struct Report {
+    made: Vec<String>,
+    replaced: Vec<String>,
+    retired: Vec<String>,
+    kept: Vec<String>,
+    allowed: Vec<String>,
+    protected: Vec<String>,
+    notes: Vec<String>,
+    /// None where the certificate cannot be read.
+    certificate: Option<Served>,
+    kibana: Kibana,
+}
+
+#[derive(Serialize)]
+struct Served {
+    names: Vec<String>,
+    until: String,
+    #[serde(skip)]
+    ends: u64,
+}
+
+impl Report {
+    /// Looks at the folder as it is now.
+    pub(super) fn new(
+        folder: &Folder,
+        host: &Host,
+        changes: Changes,
+        token: Option<String>,
+    ) -> Self {
+        let shown = |kind: Kind| folder.file(kind).display().to_string();
+        let written = |kind: Kind| changes.files.iter().find(|new| new.kind == kind);
+        let all = |wanted: fn(Option<bool>) -> bool| {
+            let kinds = Kind::ALL.into_iter().filter(|kind| folder.has(*kind));
+            let kinds = kinds.filter(|kind| wanted(written(*kind).map(|new| new.replaces)));
+            kinds.map(shown).collect()
+        };
+        let there = folder.read(Kind::Cert).ok().and_then(|text| Certificate::read(&text));
+        let own = host.sans();
+        let best = there.as_ref().and_then(|there| there.names.first()).or_else(|| own.first());
+        let best = best.map_or_else(|| "HOST".to_owned(), |name| name.in_url());
+        Self {
+            made: all(|written| written == Some(false)),
+            replaced: all(|written| written == Some(true)),
+            retired: changes.retired.iter().map(|kind| shown(*kind)).collect(),
+            kept: all(|written| written.is_none()),
+            kibana: Kibana::new(
+                &best,
+                token,
+                &folder.file(Kind::Token),
+                folder.has(Kind::CaCert).then(|| folder.file(Kind::CaCert)),
+            ),
+            certificate: there.map(|there| Served {
+                names: there.names.iter().map(ToString::to_string).collect(),
+                until: rfc3339(there.until),
+                ends: there.until,
+            }),
+            allowed: changes.allowed,
+            protected: changes.protected,
+            notes: changes.notes,
+        }
+    }
+
+    /// For people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        let before = |path: &String| old(path.as_ref()).display().to_string();
+        lines.extend(self.made.iter().map(|path| format!("made      {path}")));
+        for path in &self.replaced {
+            lines.push(format!("replaced  {path}, the old one is {}", before(path)));
+        }
+        for path in &self.retired {
+            lines.push(format!("moved     {path} to {}", before(path)));
+        }
+        lines.extend(self.kept.iter().map(|path| format!("kept      {path}")));
+        for own in &self.allowed {
+            lines.push(format!("allow-clients: {own}, an address of this host"));
+        }
+        for peer in &self.protected {
+            lines.push(format!("never-block: {peer}, who has an SSH session open now"));
+        }
+        lines.extend(self.notes.iter().cloned());
+        if let Some(served) = &self.certificate {
+            lines.push(format!("The certificate is good until {} for", local(served.ends)));
+            lines.extend(served.names.iter().map(|name| format!("  {name}")));
+        }
+        lines.push(String::new());
+        lines.extend(self.kibana.lines());
+        lines.push(String::new());
+        lines.push("Next:".to_owned());
+        if !self.replaced.is_empty() {
+            let privd = if self.protected_anew() { " webhook-privd" } else { "" };
+            lines.push(format!("  sudo systemctl reload-or-restart webhookd{privd}"));
+        }
+        lines.push("  sudo ufw allow proto tcp from KIBANA to any port 5001".to_owned());
+        lines.push("  sudo webhookctl check".to_owned());
+        lines
+    }
+
+    fn protected_anew(&self) -> bool {
+        self.replaced.iter().any(|path| path.ends_with(Kind::Privd.name()))
+    }
+}
