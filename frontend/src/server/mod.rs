@@ -5,39 +5,48 @@ pub mod auth;
 pub mod body;
 pub mod config;
 pub mod logging;
+pub mod reload;
 pub mod routes;
 pub mod tls;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
-use slog::{Logger, info, warn};
+use slog::{Logger, info};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::privd_client::PrivdClient;
-use crate::server::auth::Tokens;
 use crate::server::config::{Config, ConfigError};
+use crate::server::reload::{Access, Current};
 use crate::server::routes::Service;
 
 /// Serves until SIGTERM.
 ///
 /// # Errors
 /// One sentence that names the thing and the mend, with its exit status.
-pub fn run(config: &Path, check: bool) -> Result<(), StartError> {
-    let config = Config::load(config)?;
-    let tls = tls::server_config(&config.tls)?;
-    let tokens = Tokens::load(&config.token_file)?;
+pub fn run(path: &Path, check: bool) -> Result<(), StartError> {
+    let config = Config::load(path)?;
+    let current = Arc::new(Current::new(Access::load(&config)?));
+    let tls = tls::server_config(current.clone())?;
     if check {
         return Ok(());
     }
     let log = logging::logger();
     logging::take_over_log(&log);
     let listener = listen(config.listen)?;
-    let serve = serve(config, tls, tokens, listener, log.clone());
-    actix_web::rt::System::new().block_on(serve).map_err(StartError::Serve)?;
+    let system = actix_web::rt::System::new();
+    let serve = async {
+        // From the first moment: what it does by default would end the process.
+        let hangups = signal(SignalKind::hangup())?;
+        let files = path.to_owned();
+        tokio::spawn(reload::serve_hangups(hangups, files, current.clone(), log.clone()));
+        serve(config, tls, current, listener, log.clone()).await
+    };
+    system.block_on(serve).map_err(StartError::Serve)?;
     info!(log, "webhookd has stopped");
     Ok(())
 }
@@ -45,14 +54,13 @@ pub fn run(config: &Path, check: bool) -> Result<(), StartError> {
 async fn serve(
     config: Config,
     tls: rustls::ServerConfig,
-    tokens: Tokens,
+    current: Arc<Current>,
     listener: TcpListener,
     log: Logger,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     let service = web::Data::new(Service {
-        allow_clients: config.allow_clients,
-        tokens,
+        current,
         max_body: config.limits.max_body,
         bodies: tokio::sync::Semaphore::new(config.limits.max_bodies_in_flight),
         log: log.clone(),
@@ -77,14 +85,6 @@ async fn serve(
     .listen_rustls_0_23(listener, tls)?
     .run();
     info!(log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
-    // Its default would end the process.
-    if let Ok(mut hangup) = signal(SignalKind::hangup()) {
-        tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                warn!(log, "SIGHUP changes nothing yet; restart to read certificate and tokens");
-            }
-        });
-    }
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     server.await
