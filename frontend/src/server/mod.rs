@@ -10,7 +10,7 @@ pub mod routes;
 pub mod tls;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,23 +95,26 @@ fn listen(wanted: SocketAddr) -> Result<TcpListener, StartError> {
     let mut given = listenfd::ListenFd::from_env();
     if let Some(listener) = given.take_tcp_listener(0).map_err(StartError::Given)? {
         let address = listener.local_addr().map_err(StartError::Given)?;
-        return if address == wanted {
-            Ok(listener)
-        } else {
-            Err(StartError::OtherSocket { given: address, wanted })
-        };
+        let meant = address == wanted || is_all_there_is(address, wanted);
+        return meant.then_some(listener).ok_or(StartError::OtherSocket { given: address, wanted });
     }
     let failed = |source| StartError::Bind { address: wanted, source };
     match TcpListener::bind(wanted) {
         // A host without IPv6 has no [::]; every IPv4 address is what was meant there.
         Err(error)
-            if wanted.ip() == std::net::Ipv6Addr::UNSPECIFIED
-                && error.raw_os_error() == Some(NO_IPV6) =>
+            if wanted.ip() == Ipv6Addr::UNSPECIFIED && error.raw_os_error() == Some(NO_IPV6) =>
         {
-            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, wanted.port())).map_err(failed)
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, wanted.port())).map_err(failed)
         }
         bound => bound.map_err(failed),
     }
+}
+
+/// On a host without IPv6 systemd makes 0.0.0.0:5001 of `ListenStream=5001`. Whether it has IPv6 is
+/// asked as systemd asks; in the unit's sandbox a socket of that family is refused anyway.
+fn is_all_there_is(given: SocketAddr, wanted: SocketAddr) -> bool {
+    let everywhere = given.ip() == Ipv4Addr::UNSPECIFIED && wanted.ip() == Ipv6Addr::UNSPECIFIED;
+    everywhere && given.port() == wanted.port() && !Path::new(IPV6_ADDRESSES).exists()
 }
 
 /// Why webhookd does not start: printed once, for the operator.
@@ -176,5 +179,7 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// For requests under way when the service stops.
 const SHUTDOWN_SECONDS: u64 = 55;
+/// There unless the kernel has no IPv6 (`ipv6.disable=1`), and not hidden by `ProcSubset=pid`.
+const IPV6_ADDRESSES: &str = "/proc/self/net/if_inet6";
 /// EAFNOSUPPORT, errno(3).
 const NO_IPV6: i32 = 97;
