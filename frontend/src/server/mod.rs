@@ -8,6 +8,7 @@ pub mod logging;
 pub mod reload;
 pub mod routes;
 pub mod tls;
+pub mod watchdog;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -23,6 +24,7 @@ use crate::privd_client::PrivdClient;
 use crate::server::config::{Config, ConfigError};
 use crate::server::reload::{Access, Current};
 use crate::server::routes::Service;
+use crate::server::watchdog::Hearts;
 
 /// Serves until SIGTERM.
 ///
@@ -66,7 +68,10 @@ async fn serve(
         log: log.clone(),
     });
     let privd_socket = config.privd_socket;
+    let hearts = Hearts::new(sd_notify::watchdog_enabled());
+    let feeder = hearts.clone();
     let server = HttpServer::new(move || {
+        hearts.begin();
         // A connection to privd belongs to the worker whose runtime drives it.
         let privd = web::Data::new(PrivdClient::new(&privd_socket, PRIVD_PATIENCE));
         App::new()
@@ -87,6 +92,7 @@ async fn serve(
     info!(log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tokio::spawn(feeder.feed());
     server.await
 }
 

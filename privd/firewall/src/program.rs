@@ -14,6 +14,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::pulse;
+
 /// The programs that are ever started. No other path exists in the daemon.
 #[derive(Clone, Copy, Debug)]
 pub enum Program {
@@ -77,6 +79,7 @@ impl Program {
         let quiet = arguments.first() == Some(&"-D");
         let input = held.map(File::try_clone).transpose().map_err(in_path)?;
         command.stdin(input.map_or_else(Stdio::null, Stdio::from));
+        pulse::may_take(GRACE.saturating_mul(2).saturating_add(self.deadline()));
         execute(command, quiet, self.deadline(), lines).map_err(in_path)
     }
 

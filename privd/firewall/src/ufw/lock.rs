@@ -17,6 +17,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use protocol::Text;
 
+use crate::pulse;
+
 /// The way to the host's lock.
 #[derive(Debug, Default)]
 pub struct HostLock {
@@ -70,6 +72,7 @@ impl HostLock {
             Some(attempt) if attempt.is_wanted_again() => attempt,
             _ => Attempt::begin().map_err(|error| unusable(&error))?,
         };
+        pulse::may_take(patience);
         match attempt.wait(patience) {
             Some(came) => came.map(|file| Held(Some(file))).map_err(|error| unusable(&error)),
             None => {
