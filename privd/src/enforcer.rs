@@ -137,8 +137,7 @@ impl Enforcer {
     pub fn run(mut self, orders: &Receiver<Order>) -> End {
         loop {
             let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK);
-            pulse::may_take(wait);
-            let first = match orders.recv_timeout(wait) {
+            let first = match pulse::during(wait, || orders.recv_timeout(wait)) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => {
                     self.settle();

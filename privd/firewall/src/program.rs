@@ -79,8 +79,8 @@ impl Program {
         let quiet = arguments.first() == Some(&"-D");
         let input = held.map(File::try_clone).transpose().map_err(in_path)?;
         command.stdin(input.map_or_else(Stdio::null, Stdio::from));
-        pulse::may_take(GRACE.saturating_mul(2).saturating_add(self.deadline()));
-        execute(command, quiet, self.deadline(), lines).map_err(in_path)
+        let longest = GRACE.saturating_mul(2).saturating_add(self.deadline());
+        pulse::during(longest, || execute(command, quiet, self.deadline(), lines)).map_err(in_path)
     }
 
     /// ufw waits for its lock without a limit of its own, and killing it leaves damage; the others

@@ -1,12 +1,19 @@
-//! Until when whoever works here may be silent. What can take long says so beforehand, with the
-//! deadline that it has itself: so a slow ufw is told from work that does not move.
+//! Until when whoever works here may be silent. What can take long is announced, with the deadline
+//! that it has itself: so a slow ufw is told from work that does not move.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Announces that nothing more may be heard for as long as this.
-pub fn may_take(longest: Duration) {
+/// Does what may take as long as this.
+pub fn during<T>(longest: Duration, work: impl FnOnce() -> T) -> T {
+    announce(longest);
+    let done = work();
+    announce(Duration::ZERO);
+    done
+}
+
+fn announce(longest: Duration) {
     let due = BEGAN.elapsed().saturating_add(longest);
     DUE.store(u64::try_from(due.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }

@@ -72,8 +72,7 @@ impl HostLock {
             Some(attempt) if attempt.is_wanted_again() => attempt,
             _ => Attempt::begin().map_err(|error| unusable(&error))?,
         };
-        pulse::may_take(patience);
-        match attempt.wait(patience) {
+        match pulse::during(patience, || attempt.wait(patience)) {
             Some(came) => came.map(|file| Held(Some(file))).map_err(|error| unusable(&error)),
             None => {
                 self.attempt = Some(attempt);
