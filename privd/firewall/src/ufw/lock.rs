@@ -130,6 +130,12 @@ pub fn is_apart() -> bool {
     }
 }
 
+/// Whether the host's lock was removed from its directory: what is held here is then no lock that
+/// another ufw, which makes a new file, would wait for.
+pub fn is_removed() -> bool {
+    fs::metadata(HOST_LOCK).is_ok_and(|file| file.nlink() == 0)
+}
+
 /// A POSIX lock as ufw takes it (Python's `fcntl.lockf`), owned by the open file rather than by
 /// the process, so that no other descriptor's closing lets it go (fcntl(2), `F_OFD_SETLKW`).
 fn lock() -> io::Result<File> {
