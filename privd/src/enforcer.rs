@@ -20,7 +20,7 @@ use crate::protected::Protected;
 use crate::quota::Bucket;
 use crate::reconcile::UPKEEP_PAUSE;
 use crate::snapshot::{Published, Snapshot};
-use firewall::Firewall;
+use firewall::{Firewall, pulse};
 
 /// What the enforcer is asked to do.
 pub enum Order {
@@ -137,7 +137,7 @@ impl Enforcer {
     pub fn run(mut self, orders: &Receiver<Order>) -> End {
         loop {
             let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK);
-            let first = match orders.recv_timeout(wait) {
+            let first = match pulse::during(wait, || orders.recv_timeout(wait)) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => {
                     self.settle();

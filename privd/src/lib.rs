@@ -26,6 +26,7 @@ pub mod recover;
 pub mod request;
 pub mod session;
 pub mod snapshot;
+pub mod watchdog;
 pub mod watcher;
 
 use std::path::Path;
@@ -87,6 +88,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let (watching, watcher_log) = (orders.clone(), log.clone());
     spawn("watcher", move || watcher::run(&watching, &watcher_log))?;
     let socket = listener.socket.try_clone().map_err(StartError::Thread)?;
+    let address = socket.local_addr().map_err(StartError::Thread)?;
     let acceptor = Acceptor {
         frontend,
         orders: orders.clone(),
@@ -96,6 +98,9 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         turned_away: TurnedAway::default(),
     };
     spawn("acceptor", move || acceptor.run(&socket))?;
+    if let Some(interval) = sd_notify::watchdog_enabled() {
+        spawn("watchdog", move || watchdog::run(&address, interval))?;
+    }
     info!(log, "webhook-privd is ready");
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -183,7 +188,7 @@ pub enum StartError {
     Aside(std::io::Error),
     /// ufw's files are no longer those that this process may write.
     #[error(
-        "ufw's rules files were replaced by others (ufw reset, sed -i); start webhook-privd again to see them"
+        "ufw's rules files were replaced by others (ufw reset, sed -i), or /run/ufw.lock was removed; start webhook-privd again to see them"
     )]
     Replaced,
     /// A rules file that is not whole could not be restored.

@@ -8,8 +8,10 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
 /// The tokens that let in, as SHA-256 digests: the secrets themselves are not kept.
+#[derive(Eq, PartialEq)]
 pub struct Tokens(Vec<Token>);
 
+#[derive(Eq, PartialEq)]
 struct Token {
     digest: [u8; DIGEST],
     name: String,
@@ -57,6 +59,13 @@ impl Tokens {
             }
         }
         found
+    }
+
+    /// What the tokens are called, for the log.
+    #[must_use]
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.0.iter().map(|token| token.name.as_str()).collect();
+        names.join(", ")
     }
 }
 

@@ -1,5 +1,6 @@
 //! webhookd's configuration file: TOML, kebab-case, unknown keys are errors that name the key.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ pub struct Config {
 }
 
 /// Networks that a client's address is looked up in.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
@@ -35,6 +36,13 @@ impl Networks {
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl fmt::Display for Networks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<String> = self.0.iter().map(IpNet::to_string).collect();
+        formatter.write_str(&texts.join(", "))
     }
 }
 

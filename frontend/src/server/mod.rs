@@ -5,39 +5,50 @@ pub mod auth;
 pub mod body;
 pub mod config;
 pub mod logging;
+pub mod reload;
 pub mod routes;
 pub mod tls;
+pub mod watchdog;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
-use slog::{Logger, info, warn};
+use slog::{Logger, info};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::privd_client::PrivdClient;
-use crate::server::auth::Tokens;
 use crate::server::config::{Config, ConfigError};
+use crate::server::reload::{Access, Current};
 use crate::server::routes::Service;
+use crate::server::watchdog::Hearts;
 
 /// Serves until SIGTERM.
 ///
 /// # Errors
 /// One sentence that names the thing and the mend, with its exit status.
-pub fn run(config: &Path, check: bool) -> Result<(), StartError> {
-    let config = Config::load(config)?;
-    let tls = tls::server_config(&config.tls)?;
-    let tokens = Tokens::load(&config.token_file)?;
+pub fn run(path: &Path, check: bool) -> Result<(), StartError> {
+    let config = Config::load(path)?;
+    let current = Arc::new(Current::new(Access::load(&config)?));
+    let tls = tls::server_config(current.clone())?;
     if check {
         return Ok(());
     }
     let log = logging::logger();
     logging::take_over_log(&log);
     let listener = listen(config.listen)?;
-    let serve = serve(config, tls, tokens, listener, log.clone());
-    actix_web::rt::System::new().block_on(serve).map_err(StartError::Serve)?;
+    let system = actix_web::rt::System::new();
+    let serve = async {
+        // From the first moment: what it does by default would end the process.
+        let hangups = signal(SignalKind::hangup())?;
+        let files = path.to_owned();
+        tokio::spawn(reload::serve_hangups(hangups, files, current.clone(), log.clone()));
+        serve(config, tls, current, listener, log.clone()).await
+    };
+    system.block_on(serve).map_err(StartError::Serve)?;
     info!(log, "webhookd has stopped");
     Ok(())
 }
@@ -45,20 +56,22 @@ pub fn run(config: &Path, check: bool) -> Result<(), StartError> {
 async fn serve(
     config: Config,
     tls: rustls::ServerConfig,
-    tokens: Tokens,
+    current: Arc<Current>,
     listener: TcpListener,
     log: Logger,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     let service = web::Data::new(Service {
-        allow_clients: config.allow_clients,
-        tokens,
+        current,
         max_body: config.limits.max_body,
         bodies: tokio::sync::Semaphore::new(config.limits.max_bodies_in_flight),
         log: log.clone(),
     });
     let privd_socket = config.privd_socket;
+    let hearts = Hearts::new(sd_notify::watchdog_enabled());
+    let feeder = hearts.clone();
     let server = HttpServer::new(move || {
+        hearts.begin();
         // A connection to privd belongs to the worker whose runtime drives it.
         let privd = web::Data::new(PrivdClient::new(&privd_socket, PRIVD_PATIENCE));
         App::new()
@@ -77,16 +90,9 @@ async fn serve(
     .listen_rustls_0_23(listener, tls)?
     .run();
     info!(log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
-    // Its default would end the process.
-    if let Ok(mut hangup) = signal(SignalKind::hangup()) {
-        tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                warn!(log, "SIGHUP changes nothing yet; restart to read certificate and tokens");
-            }
-        });
-    }
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tokio::spawn(feeder.feed());
     server.await
 }
 
@@ -95,23 +101,26 @@ fn listen(wanted: SocketAddr) -> Result<TcpListener, StartError> {
     let mut given = listenfd::ListenFd::from_env();
     if let Some(listener) = given.take_tcp_listener(0).map_err(StartError::Given)? {
         let address = listener.local_addr().map_err(StartError::Given)?;
-        return if address == wanted {
-            Ok(listener)
-        } else {
-            Err(StartError::OtherSocket { given: address, wanted })
-        };
+        let meant = address == wanted || is_all_there_is(address, wanted);
+        return meant.then_some(listener).ok_or(StartError::OtherSocket { given: address, wanted });
     }
     let failed = |source| StartError::Bind { address: wanted, source };
     match TcpListener::bind(wanted) {
         // A host without IPv6 has no [::]; every IPv4 address is what was meant there.
         Err(error)
-            if wanted.ip() == std::net::Ipv6Addr::UNSPECIFIED
-                && error.raw_os_error() == Some(NO_IPV6) =>
+            if wanted.ip() == Ipv6Addr::UNSPECIFIED && error.raw_os_error() == Some(NO_IPV6) =>
         {
-            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, wanted.port())).map_err(failed)
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, wanted.port())).map_err(failed)
         }
         bound => bound.map_err(failed),
     }
+}
+
+/// On a host without IPv6 systemd makes 0.0.0.0:5001 of `ListenStream=5001`. Whether it has IPv6 is
+/// asked as systemd asks; in the unit's sandbox a socket of that family is refused anyway.
+fn is_all_there_is(given: SocketAddr, wanted: SocketAddr) -> bool {
+    let everywhere = given.ip() == Ipv4Addr::UNSPECIFIED && wanted.ip() == Ipv6Addr::UNSPECIFIED;
+    everywhere && given.port() == wanted.port() && !Path::new(IPV6_ADDRESSES).exists()
 }
 
 /// Why webhookd does not start: printed once, for the operator.
@@ -176,5 +185,7 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// For requests under way when the service stops.
 const SHUTDOWN_SECONDS: u64 = 55;
+/// There unless the kernel has no IPv6 (`ipv6.disable=1`), and not hidden by `ProcSubset=pid`.
+const IPV6_ADDRESSES: &str = "/proc/self/net/if_inet6";
 /// EAFNOSUPPORT, errno(3).
 const NO_IPV6: i32 = 97;

@@ -1,6 +1,7 @@
 //! What is checked, in which order, before anything is asked of privd.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::BodyLimitExceeded;
@@ -13,17 +14,15 @@ use slog::{Logger, info, warn};
 
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
 use crate::server::answer::{self, Answered};
-use crate::server::auth::{self, Tokens};
+use crate::server::auth;
 use crate::server::body::{Alert, BodyError, Candidate};
-use crate::server::config::Networks;
+use crate::server::reload::Current;
 
 /// Everything a request is judged by.
 #[derive(Debug)]
 pub struct Service {
-    /// Who may post.
-    pub allow_clients: Networks,
-    /// What lets them in.
-    pub tokens: Tokens,
+    /// Who may post, and what lets them in.
+    pub current: Arc<Current>,
     /// Bytes of a body at most.
     pub max_body: usize,
     /// One permit for each body that may be in memory.
@@ -41,8 +40,9 @@ pub async fn handle(
     privd: Data<PrivdClient>,
 ) -> HttpResponse {
     let event = new_event();
+    let access = service.current.read();
     let client = request.peer_addr().map(|peer| canonical(peer.ip()));
-    let Some(client) = client.filter(|client| service.allow_clients.contain(*client)) else {
+    let Some(client) = client.filter(|client| access.allow_clients.contain(*client)) else {
         return turn_away(
             &service.log,
             event,
@@ -57,7 +57,7 @@ pub async fn handle(
         _ => {}
     }
     let presented = auth::bearer(header(&request, &AUTHORIZATION));
-    let token = match presented.map(|token| service.tokens.find(token)) {
+    let token = match presented.map(|token| access.tokens.find(token)) {
         Ok(Some(name)) => name,
         Ok(None) => {
             return turn_away(

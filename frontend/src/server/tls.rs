@@ -7,30 +7,40 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ResolvesServerCert;
+use rustls::sign::CertifiedKey;
 
 use crate::server::config::Tls;
 
-/// Reads certificate and key and proves that they belong together.
+/// TLS as it is spoken here, with whatever certificate is in force.
 ///
 /// # Errors
-/// A sentence that names the file and the mend.
-pub fn server_config(files: &Tls) -> Result<ServerConfig, TlsError> {
-    let certificates = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|source| TlsError::Key { path: files.key.clone(), source })?;
+/// A defect of the build.
+pub fn server_config(certificate: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
     // Named explicitly: two providers in one program would make the default ambiguous.
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Setup)?
         .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .map_err(|source| match source {
-            rustls::Error::InvalidCertificate(_) => {
-                TlsError::Damaged { path: files.certificate.clone(), source }
-            }
-            _ => TlsError::Pair { key: files.key.clone(), source },
-        })?;
+        .with_cert_resolver(certificate);
     Ok(config)
+}
+
+/// Reads certificate and key and proves that they belong together.
+///
+/// # Errors
+/// A sentence that names the file and the mend.
+pub fn certificate(files: &Tls) -> Result<CertifiedKey, TlsError> {
+    let certificates = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|source| TlsError::Key { path: files.key.clone(), source })?;
+    let pair = CertifiedKey::from_der(certificates, key, &aws_lc_rs::default_provider());
+    pair.map_err(|source| match source {
+        rustls::Error::InvalidCertificate(_) => {
+            TlsError::Damaged { path: files.certificate.clone(), source }
+        }
+        _ => TlsError::Pair { key: files.key.clone(), source },
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -6,6 +6,7 @@
 
 pub mod conntrack;
 pub mod program;
+pub mod pulse;
 pub mod ufw;
 
 use std::sync::Arc;

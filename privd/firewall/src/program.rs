@@ -14,6 +14,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::pulse;
+
 /// The programs that are ever started. No other path exists in the daemon.
 #[derive(Clone, Copy, Debug)]
 pub enum Program {
@@ -77,7 +79,8 @@ impl Program {
         let quiet = arguments.first() == Some(&"-D");
         let input = held.map(File::try_clone).transpose().map_err(in_path)?;
         command.stdin(input.map_or_else(Stdio::null, Stdio::from));
-        execute(command, quiet, self.deadline(), lines).map_err(in_path)
+        let longest = GRACE.saturating_mul(2).saturating_add(self.deadline());
+        pulse::during(longest, || execute(command, quiet, self.deadline(), lines)).map_err(in_path)
     }
 
     /// ufw waits for its lock without a limit of its own, and killing it leaves damage; the others

@@ -17,6 +17,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use protocol::Text;
 
+use crate::pulse;
+
 /// The way to the host's lock.
 #[derive(Debug, Default)]
 pub struct HostLock {
@@ -70,7 +72,7 @@ impl HostLock {
             Some(attempt) if attempt.is_wanted_again() => attempt,
             _ => Attempt::begin().map_err(|error| unusable(&error))?,
         };
-        match attempt.wait(patience) {
+        match pulse::during(patience, || attempt.wait(patience)) {
             Some(came) => came.map(|file| Held(Some(file))).map_err(|error| unusable(&error)),
             None => {
                 self.attempt = Some(attempt);
@@ -126,6 +128,12 @@ pub fn is_apart() -> bool {
         (Ok(host), Ok(own)) => host != own,
         _ => false,
     }
+}
+
+/// Whether the host's lock was removed from its directory: what is held here is then no lock that
+/// another ufw, which makes a new file, would wait for.
+pub fn is_removed() -> bool {
+    fs::metadata(HOST_LOCK).is_ok_and(|file| file.nlink() == 0)
 }
 
 /// A POSIX lock as ufw takes it (Python's `fcntl.lockf`), owned by the open file rather than by

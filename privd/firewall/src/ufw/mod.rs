@@ -83,12 +83,15 @@ impl Ufw {
     /// Keeps every other ufw out from here on.
     fn hold(&mut self, patience: Duration) -> Result<Held, Trouble> {
         let held = self.lock.take(patience).map_err(Trouble::Busy)?;
-        if !RulesFiles::writable() {
-            self.replaced = true;
-            return Err(Trouble::Busy(Text::truncated(REPLACED)));
-        }
+        self.check_files().map_err(Trouble::Busy)?;
         self.changing.store(self.stamp().is_current(), Ordering::Relaxed);
         Ok(held)
+    }
+
+    /// Bind mounts do not follow when another file comes into the place of one.
+    fn check_files(&mut self) -> Result<(), Text> {
+        self.replaced |= !RulesFiles::writable() || lock::is_removed();
+        if self.replaced { Err(Text::truncated(REPLACED)) } else { Ok(()) }
     }
 
     /// Stages a plan in the files and has it loaded; puts the files back if that fails.
@@ -200,10 +203,7 @@ impl Ufw {
 impl Firewall for Ufw {
     fn look(&mut self) -> Result<(), Text> {
         self.view = None;
-        if !RulesFiles::writable() {
-            self.replaced = true;
-            return Err(Text::truncated(REPLACED));
-        }
+        self.check_files()?;
         enabled()?;
         let mut view = self.read(true, None).map_err(Trouble::words)?;
         if !view.strays.is_empty()
@@ -329,8 +329,8 @@ impl Trouble {
     }
 }
 
-const REPLACED: &str = "ufw's rules files were replaced by others (ufw reset, sed -i): \
-    webhook-privd must be started afresh to see them";
+const REPLACED: &str = "ufw's rules files were replaced by others (ufw reset, sed -i), or its lock \
+    was removed: webhook-privd must be started afresh to see them";
 const NOT_UFWS: &str = "ufw never wrote this file; run any `ufw allow ...` once";
 /// A ufw run takes 0.2 s, and several may stand in the lock's queue.
 const PATIENCE: Duration = Duration::from_secs(30);
