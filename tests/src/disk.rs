@@ -101,7 +101,7 @@ pub(crate) fn shell_word(text: &str) -> String {
 
 /// What the machine has, beside the smallest Debian.
 const PACKAGES: &str =
-    "systemd,systemd-sysv,dbus,ufw,iptables,nftables,conntrack,iproute2,procps,openssl";
+    "systemd,systemd-sysv,dbus,ufw,iptables,nftables,conntrack,iproute2,procps,openssh-server";
 
 pub(crate) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -115,7 +115,9 @@ const DISK: &str = "
     mount -t overlay -o lowerdir=$base,upperdir=disk/changes,workdir=disk/work overlay root
 ";
 
+/// SSH is served by the tests that need it.
 const FIREWALL: &str = "
+    systemctl --quiet disable ssh
     ufw allow 22/tcp; ufw allow proto tcp from 10.9.0.2 to any port 5001
     sed -i s/^ENABLED=.*/ENABLED=yes/ /etc/ufw/ufw.conf
 ";

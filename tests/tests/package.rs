@@ -1,6 +1,7 @@
 //! The Debian package on a machine: installed, upgraded, rebooted, reset around, removed and purged.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use tests::sessions::Sessions;
@@ -8,6 +9,7 @@ use tests::{Container, Disk, until};
 
 const ATTACKER: &str = "203.0.113.7";
 const ATTACKER6: &str = "2001:db8:113::7";
+const PATIENCE: Duration = Duration::from_secs(5);
 const UNITS: [&str; 4] =
     ["webhook-privd.socket", "webhookd.socket", "webhook-privd.service", "webhookd.service"];
 
@@ -34,6 +36,33 @@ fn a_machine_on_which_it_was_just_installed_blocks_both_families_and_cuts_open_s
     }
     assert!(!machine.attacker_connects());
     assert_eq!(machine.block("198.51.100.1").outcomes(), ["blocked"]);
+}
+
+#[test]
+fn who_is_logged_in_over_ssh_during_the_installation_is_never_blocked_and_who_only_knocks_is() {
+    let machine = Container::from(Disk::bare());
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key").display().to_string();
+    let run = |program: &[&str]| machine.neighbour().run(program);
+    assert!(run(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &key]).status.success());
+    std::fs::create_dir_all(machine.path("/root/.ssh")).unwrap();
+    std::fs::copy(format!("{key}.pub"), machine.path("/root/.ssh/authorized_keys")).unwrap();
+    machine.sh("chmod 700 /root/.ssh; systemctl start ssh");
+    let options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-q"];
+    // The administrator comes from where Kibana is; the attacker gets no further than a greeting.
+    let ssh = [&["ssh", "-i", &key, "-b", "10.9.0.2"], &options[..], &["root@10.9.0.1"]].concat();
+    let mut session = machine.neighbour().command(&ssh).arg("exec sleep infinity").spawn().unwrap();
+    let _knock = machine.neighbour().connect(([203, 0, 113, 1], 22).into(), PATIENCE).unwrap();
+    until("the administrator is logged in", 20, || machine.run("pgrep -x sleep").status.success());
+
+    let said = machine.sh("dpkg --install /root/webhookd.deb");
+    assert!(said.contains("10.9.0.2"), "{said}");
+    machine.sh("systemctl stop ssh.service");
+    let answer = machine.post(&json!({ "ips": ["10.9.0.2", ATTACKER] }));
+    assert_eq!(answer.outcomes(), ["refused", "blocked"], "{answer:?}");
+    assert!(machine.sh("cat /etc/webhookd/privd.toml").contains("never-block = [\"10.9.0.2\"]"));
+    session.kill().unwrap();
+    session.wait().unwrap();
 }
 
 #[test]
