@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use protocol::{Block, Lift, Outcome, Reply, Target, Text, Unblock, Until, Verdict};
-use slog::{Logger, error};
+use slog::{Logger, error, warn};
 
 use crate::audit;
 use crate::batch::{Batch, Plan};
@@ -77,6 +77,8 @@ pub struct Enforcer {
     pub(crate) next_upkeep: Duration,
     /// Whether a look found reason to go through all blocks.
     pub(crate) sweep: bool,
+    /// Whether the table is nearly full, which has been said.
+    filling: bool,
     /// When the first block ends, in seconds since the Unix epoch.
     pub(crate) next_end: u64,
     pub(crate) state: Snapshot,
@@ -121,6 +123,7 @@ impl Enforcer {
             next_look: now.steady,
             next_upkeep: now.steady,
             sweep: false,
+            filling: false,
             next_end: 0,
             state,
             published,
@@ -347,8 +350,20 @@ impl Enforcer {
             Until::At(end) => Some(end),
         });
         self.next_end = ends.min().unwrap_or(u64::MAX);
+        self.warn_of_a_full_table();
         self.state.stamp = self.engine.stamp();
         self.published.publish(self.state.clone());
+    }
+
+    /// Once each time that it fills up so far: there is time left to raise the number.
+    fn warn_of_a_full_table(&mut self) {
+        let (live, most) = (self.state.blocks.len(), self.state.config.max_blocks);
+        let before = self.filling;
+        self.filling = live.saturating_mul(100) > most.saturating_mul(NEARLY_FULL);
+        if self.filling && !before {
+            warn!(self.log, "more than 80 % of max-blocks are live; where all are, no alert is obeyed: raise it in privd.toml";
+                "live_blocks" => live, "max_blocks" => most);
+        }
     }
 }
 
@@ -358,6 +373,8 @@ const UNWRITTEN: &str =
 const BATCH: usize = 1024;
 /// A tenth of a ufw run, for which a batch waits to be as large as the one before.
 const TOGETHER: Duration = Duration::from_millis(20);
+/// Per cent of `max-blocks`.
+const NEARLY_FULL: usize = 80;
 /// Blocks end within two of these.
 const TICK: Duration = Duration::from_secs(1);
 /// Somebody who keeps taking our rules away is met at this rate, not in a race.

@@ -97,6 +97,7 @@ fn privd_sees_and_writes_what_it_needs_and_nothing_else() {
         "/run/ufw.lock",
         "/run/webhook-privd-lock/host",
         "/var/lib/webhook-privd/ledger.redb",
+        "/var/log/webhook-privd/audit.ndjson",
     ] {
         let opened = view(&format!("exec 3>>{path}"));
         assert!(opened.0, "{path} is to be written: {opened:?}");
@@ -113,6 +114,9 @@ fn privd_sees_and_writes_what_it_needs_and_nothing_else() {
         "/run/webhook-privd/new",
         "/usr/sbin/new",
         "/var/new",
+        "/var/lib/new",
+        "/var/log/new",
+        "/var/log/webhookd/new",
         "/root/new",
         "/proc/sys/net/ipv4/ip_forward",
     ] {
@@ -140,11 +144,19 @@ fn webhookd_sees_one_socket_and_no_network() {
     );
     let seen = String::from_utf8(seen.stdout).unwrap();
     assert_eq!(seen, "/run/systemd/notify /run/webhook-privd/privd.sock\n lo\n");
-    for path in
-        ["/etc/webhookd/token", "/run/webhook-privd/new", "/var/lib/new", "/tmp/../home/new"]
-    {
+    for path in [
+        "/etc/webhookd/token",
+        "/run/webhook-privd/new",
+        "/var/lib/new",
+        "/var/log/new",
+        "/var/log/webhook-privd/new",
+        "/tmp/../home/new",
+    ] {
         assert!(!view(&format!("exec 3>>{path}")).status.success(), "{path} is not to be written");
     }
+    assert!(view("exec 3>>/var/log/webhookd/audit.ndjson").status.success());
+    let logs = machine.sh("cd /var/log; stat -c %a:%U:%G webhookd webhook-privd");
+    assert_eq!(logs, "750:webhookd:webhookd\n750:root:root\n");
     assert!(view("cat /etc/webhookd/token").status.success());
     assert!(!view("cat /etc/shadow").status.success());
 }

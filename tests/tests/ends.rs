@@ -45,7 +45,8 @@ fn a_block_that_ended_while_privd_was_away_is_lifted_at_its_start() {
     });
     world.start_privd();
     until("it is lifted", 5, || world.attacker_connects(SERVER));
-    assert_eq!(world.ctl_json("list"), json!([]));
+    // Said when it has been read back, a moment later.
+    until("it is listed no more", 5, || world.ctl_json("list") == json!([]));
 }
 
 #[test]
@@ -133,4 +134,24 @@ fn too_many_new_blocks_a_minute_are_told_when_to_come_back() {
     // What is blocked stays free, and an operator is not bound.
     assert_eq!(world.post(&json!({ "ip": "198.51.100.1" })).outcomes(), ["already-blocked"]);
     assert_eq!(world.ctl(&["block", "198.51.100.3"]).1, 0);
+}
+
+#[test]
+fn a_table_that_fills_up_is_warned_of_once_each_time() {
+    let world = World::with("max-blocks = 5", "ufw allow 22/tcp");
+    let warnings = || world.read("privd.log").matches("more than 80 % of max-blocks").count();
+    let block = |host: u8| world.block(&format!("198.51.100.{host}"));
+    (1..=4).for_each(|host| drop(block(host)));
+    assert_eq!(warnings(), 0);
+    block(5);
+    assert_eq!(warnings(), 1);
+    let (status, _) = world.ctl(&["status"]);
+    assert!(status.contains("5 of 5; "), "{status}");
+    // An operator's own are beyond the limit, and still it is the same table.
+    assert_eq!(world.ctl(&["block", "198.51.100.9"]).1, 0);
+    assert_eq!(warnings(), 1);
+    assert_eq!(world.ctl(&["unblock", "198.51.100.5", "198.51.100.9"]).1, 0);
+    assert_eq!(warnings(), 1);
+    block(6);
+    assert_eq!(warnings(), 2);
 }

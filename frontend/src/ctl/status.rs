@@ -58,7 +58,7 @@ fn lines(status: &Status) -> Vec<String> {
             "webhook-privd {} (pid {}), {}, {mode}",
             status.version, status.pid, status.firewall
         ),
-        format!("live blocks   {} of {}", status.live_blocks, status.max_blocks),
+        format!("live blocks   {} of {}{}", status.live_blocks, status.max_blocks, advice(status)),
         format!("verified      {verified}"),
         format!("waiting       {}", status.queued),
     ];
@@ -77,6 +77,15 @@ fn lines(status: &Status) -> Vec<String> {
         lines.push(format!("PROBLEM       {}", Untrusted(problem)));
     }
     lines
+}
+
+/// As webhook-privd's log warns: from 80 % on.
+fn advice(status: &Status) -> &'static str {
+    if status.live_blocks.saturating_mul(100) > status.max_blocks.saturating_mul(80) {
+        "; where all are live, no alert is obeyed: raise max-blocks in privd.toml"
+    } else {
+        ""
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +121,13 @@ mod tests {
         assert_eq!(lines(&well()), expected);
         let json = serde_json::to_value(Answer::new(&well())).unwrap();
         assert_eq!((&json["ready"], &json["drift"]), (&true.into(), &0.into()));
+    }
+
+    #[test]
+    fn a_table_that_is_nearly_full_is_told() {
+        let live = |live_blocks| lines(&Status { live_blocks, ..well() }).swap_remove(1);
+        assert_eq!(live(1600), "live blocks   1600 of 2000");
+        assert!(live(1601).ends_with("raise max-blocks in privd.toml"), "{}", live(1601));
     }
 
     #[test]
