@@ -4,6 +4,7 @@
 pub mod container;
 pub mod https;
 pub mod place;
+pub mod probe;
 pub mod processes;
 pub mod random;
 pub mod sessions;
