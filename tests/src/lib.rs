@@ -6,6 +6,7 @@ pub mod disk;
 pub mod https;
 pub mod package;
 pub mod place;
+pub mod probe;
 pub mod processes;
 pub mod random;
 pub mod sessions;

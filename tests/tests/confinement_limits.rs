@@ -1,0 +1,131 @@
+//! What the units' sandboxes cannot refuse. SECURITY.md names each, with its test; a test that fails
+//! here may well be good news, and SECURITY.md is then to be mended.
+
+use tests::probe::{DONE, Probe};
+use tests::until;
+
+const FRONTEND: &str = "webhookd";
+const PRIVD: &str = "webhook-privd";
+const RECOVER: &str = "webhook-privd-recover";
+
+#[test]
+fn root_without_capabilities_signals_and_limits_other_root_processes() {
+    let probe = Probe::boot("");
+    probe.check(
+        &[PRIVD, RECOVER],
+        &[
+            ("os.kill(1, 0)", DONE, DONE),
+            ("os.kill(pid('/usr/bin/whole'), signal.SIGCONT)", DONE, DONE),
+            ("call('prlimit', pid('/usr/bin/whole'), 7, None, None)", DONE, DONE),
+            ("append(f'/proc/{pid(\"/usr/bin/whole\")}/oom_score_adj')", DONE, DONE),
+        ],
+    );
+}
+
+#[test]
+fn privd_takes_the_view_of_root_processes_that_have_no_more_than_it() {
+    let probe = Probe::boot("");
+    let through = |path: &str, program: &str| format!("f'/proc/{{pid(\"{program}\")}}/root{path}'");
+    let modest = |path| through(path, "/usr/bin/modest");
+    probe.check(
+        &[PRIVD],
+        &[
+            (&format!("append({})", modest("/etc/cron.d/new")), DONE, DONE),
+            (&format!("connect({})", modest("/run/systemd/private")), DONE, DONE),
+            // PrivateUsers= makes a namespace that belongs to root.
+            (
+                &format!("read({})", through("/etc/webhookd/token", "/usr/sbin/webhookd")),
+                DONE,
+                DONE,
+            ),
+        ],
+    );
+    // Its own keeps the other out.
+    probe.check(&[RECOVER], &[(&format!("append({})", modest("/etc/cron.d/new")), "EACCES", DONE)]);
+}
+
+#[test]
+fn privd_reaches_abstract_sockets_of_the_host() {
+    let probe = Probe::boot("");
+    probe.check(&[PRIVD], &[("connect('\\0engine')", DONE, DONE)]);
+}
+
+#[test]
+fn privd_has_pid_1_start_installed_units_by_a_forged_event_of_udev() {
+    // systemd listens where udev runs and /sys is writable: as on a host, not in a container.
+    let probe = Probe::boot(
+        "touch /run/udev/control; mount -o remount,bind,rw /sys; systemctl daemon-reexec",
+    );
+    let forge = "
+words = b'''ACTION=add DEVPATH=/devices/virtual/net/lo SUBSYSTEM=net INTERFACE=lo IFINDEX=1 SEQNUM=99999
+    USEC_INITIALIZED=1 TAGS=:systemd: CURRENT_TAGS=:systemd: SYSTEMD_WANTS=mark.service'''
+event = b'\\0'.join(words.split()) + b'\\0'
+header = struct.pack('>8sI', b'libudev', 0xfeedcafe) + struct.pack('=3I', 40, 40, len(event))
+header += struct.pack('>4I', 0, 0, 0xffffffff, 0xffffffff)
+udev = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)
+udev.bind((0, 0))
+udev.sendto(header + event, (0, 2))";
+    assert_eq!(probe.outcomes(PRIVD, &[forge]), [DONE]);
+    until("the unit was started", 10, || probe.machine.run("test -e /etc/marked").status.success());
+    let refused = probe.outcomes(FRONTEND, &[forge]);
+    assert_eq!(refused, ["EAFNOSUPPORT"]);
+}
+
+#[test]
+fn privd_owns_the_two_rules_files() {
+    let probe = Probe::boot("");
+    probe.check(
+        &[PRIVD, RECOVER],
+        &[
+            ("append('/etc/ufw/user.rules')", DONE, DONE),
+            ("append('/etc/ufw/user6.rules')", DONE, DONE),
+            ("os.chmod('/etc/ufw/user.rules', 0o644)", DONE, DONE),
+        ],
+    );
+    probe.check(
+        &[PRIVD],
+        &[
+            ("socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", DONE, DONE),
+            ("append('/tmp/new')", DONE, DONE),
+            ("append('/var/lib/webhook-privd/new')", DONE, DONE),
+        ],
+    );
+}
+
+#[test]
+fn webhookd_can_make_its_listener_a_connection_and_the_socket_can_say_where_to() {
+    let probe = Probe::boot("");
+    let outside = probe.machine.neighbour.listen("203.0.113.7:4444");
+    let kibana = probe.machine.neighbour.listen("10.9.0.2:4444");
+    let connect = |address: &str| {
+        format!(
+            "own = socket.socket(fileno=3); own.shutdown(2); own.settimeout(1)
+own.connect(('::ffff:{address}', 4444))"
+        )
+    };
+    let to = [connect("203.0.113.7"), connect("10.9.0.2")];
+    let attempts = [&*to[0], &*to[1]];
+    let reached = || {
+        [&outside, &kibana].map(|listener| {
+            listener.set_nonblocking(true).unwrap();
+            listener.accept().is_ok()
+        })
+    };
+    let renew = "systemctl stop webhookd; systemctl restart webhookd.socket";
+    for (number, attempt) in attempts.iter().enumerate() {
+        probe.machine.sh(renew);
+        assert_eq!(probe.outcomes(FRONTEND, &[attempt]), [DONE]);
+        assert_eq!(reached(), [number == 0, number == 1]);
+    }
+    // By the socket's unit, for the socket is its own.
+    probe.machine.sh(&format!(
+        "mkdir /etc/systemd/system/webhookd.socket.d
+         printf '[Socket]\\nIPAddressDeny=any\\nIPAddressAllow=10.9.0.2\\n' \
+             >/etc/systemd/system/webhookd.socket.d/clients.conf
+         systemctl daemon-reload; {renew}; systemctl start webhookd"
+    ));
+    assert_eq!(probe.machine.block("198.51.100.9").outcomes(), ["blocked"]);
+    probe.machine.sh(renew);
+    assert_eq!(probe.outcomes(FRONTEND, &attempts[..1]), ["timed out"]);
+    assert_eq!(reached(), [false, false]);
+}
