@@ -95,8 +95,8 @@ fn privd_owns_the_two_rules_files() {
 #[test]
 fn webhookd_can_make_its_listener_a_connection_and_the_socket_can_say_where_to() {
     let probe = Probe::boot("");
-    let outside = probe.machine.neighbour.listen("203.0.113.7:4444");
-    let kibana = probe.machine.neighbour.listen("10.9.0.2:4444");
+    let outside = probe.machine.neighbour().listen("203.0.113.7:4444");
+    let kibana = probe.machine.neighbour().listen("10.9.0.2:4444");
     let connect = |address: &str| {
         format!(
             "own = socket.socket(fileno=3); own.shutdown(2); own.settimeout(1)
