@@ -119,6 +119,15 @@ impl Container {
         self.sh(&format!("systemctl show --value -p {name} {unit}")).trim_end().to_owned()
     }
 
+    /// Waits until a unit runs with another process than this one.
+    pub fn until_afresh(&self, unit: &str, pid: &str) {
+        until("systemd has started it afresh", 60, || {
+            // In this order: a process that is new belongs to a state that is.
+            let now = self.property(unit, "MainPID");
+            now != pid && now != "0" && self.property(unit, "SubState") == "running"
+        });
+    }
+
     /// Runs shell in the view of a unit's main process (mounts, network), as the user and
     /// with the capabilities that it runs with.
     #[must_use]

@@ -51,10 +51,7 @@ fn a_lock_that_was_removed_is_noticed_also_when_nobody_asks_for_a_block() {
     machine.block(ATTACKER);
     let pid = machine.property(PRIVD, "MainPID");
     machine.sh("rm /run/ufw.lock");
-    until("privd has started afresh", 20, || {
-        let [state, now] = ["SubState", "MainPID"].map(|name| machine.property(PRIVD, name));
-        state == "running" && now != pid
-    });
+    machine.until_afresh(PRIVD, &pid);
     let [host, held] = locks(&machine);
     assert_eq!(host, held);
     assert!(!machine.attacker_connects());

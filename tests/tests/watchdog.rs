@@ -23,10 +23,7 @@ fn boot() -> Container {
 
 /// Waits until the watchdog has ended this process of the unit and another one runs.
 fn until_started_afresh(machine: &Container, unit: &str, pid: &str) {
-    until("systemd has started it afresh", 60, || {
-        let [state, now] = ["SubState", "MainPID"].map(|name| machine.property(unit, name));
-        state == "running" && now != pid
-    });
+    machine.until_afresh(unit, pid);
     let said = format!("{unit}: Watchdog timeout");
     until("the journal says why", 20, || machine.journal().contains(&said));
 }
