@@ -313,7 +313,8 @@ const DISK: &str = "
 /// What the package will do.
 const INSTALL: &str = "
     install -t root/usr/sbin $bin/webhookd $bin/webhook-privd $bin/webhookctl
-    install -m 644 -t root/lib/systemd/system $packaging/systemd/*
+    install -m 644 -t root/lib/systemd/system $packaging/systemd/webhook*
+    install -D -m 644 -t root/usr/share/webhookd $packaging/systemd/drop-ins/*
     install -m 644 -t root/usr/lib/sysusers.d $packaging/sysusers.d/webhookd.conf
     install -m 644 -t root/usr/lib/tmpfiles.d $packaging/tmpfiles.d/webhookd.conf
     SYSTEMD_LOG_LEVEL=warning chroot root systemd-sysusers webhookd.conf
