@@ -295,7 +295,7 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 const CREDENTIALS: &str = "
     openssl rand -hex 32 >token
     openssl ecparam -name prime256v1 -genkey -noout -out key.pem
-    openssl req -x509 -new -key key.pem -days 2 -subj /CN=webhookd-test -out cert.pem \
+    openssl req -x509 -new -key key.pem -days 100 -subj /CN=webhookd-test -out cert.pem \
         -addext subjectAltName=IP:10.9.0.1 -addext basicConstraints=critical,CA:FALSE
 ";
 

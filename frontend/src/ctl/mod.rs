@@ -1,6 +1,7 @@
 //! `webhookctl`: the operator's command, over the same socket as webhookd.
 
 mod block;
+mod check;
 mod list;
 mod output;
 mod show;
@@ -60,6 +61,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::List => list::list(&privd, output).await,
         Command::Show { target } => show::show(&privd, output, *target).await,
         Command::Status => status::status(&privd, output).await,
+        Command::Check(how) => check::check(&privd, output, how).await,
     }
 }
 
@@ -114,6 +116,9 @@ enum Command {
     },
     /// Tell whether blocks can be put in force
     Status,
+    /// Look at everything that a set-up can get wrong, block and unblock an address that nobody
+    /// has, and tell how to mend what is wrong
+    Check(check::Arguments),
 }
 
 const EXAMPLES: &str = "\
@@ -125,6 +130,7 @@ Examples:
   webhookctl list --json
   webhookctl show 198.51.100.7
   webhookctl status
+  webhookctl check
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -157,6 +163,8 @@ fn seconds(text: &str) -> Result<u32, String> {
 enum CtlError {
     #[error("{}", explained(.0))]
     Privd(#[from] PrivdError),
+    #[error("looks at what root alone may see; run it as root: sudo webhookctl check")]
+    NotRoot,
     #[error("the system refuses a runtime: {0}")]
     Runtime(std::io::Error),
     #[error("the output cannot be written: {0}")]
