@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let log = logging::logger();
     let signals = block_signals()?;
     let listener = Listener::open(&config.socket.0, frontend)?;
-    privilege::drop_all_but_net_admin()?;
+    privilege::drop_all_but_needed()?;
     if !options.unconfined {
         privilege::check_mount_view()?;
     }

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd;
 
+use firewall::program::Program;
 use firewall::ufw::files::RulesFiles;
 use firewall::ufw::lock;
 
@@ -20,20 +21,28 @@ pub fn check_root() -> Result<(), PrivilegeError> {
     root.then_some(()).ok_or(PrivilegeError::Wrong(NOT_ROOT))
 }
 
-/// Keeps `CAP_NET_ADMIN` alone, for this process and every program it starts, and verifies it.
+/// Keeps `CAP_NET_ADMIN` alone, for this process and every program it starts, and verifies it. A
+/// legacy iptables works through a raw socket: with that, `CAP_NET_RAW` stays as well.
 ///
 /// Must run while the process has one thread: capabilities belong to threads.
 ///
 /// # Errors
-/// No `CAP_NET_ADMIN`, or any set that does not read back as it was asked for.
-pub fn drop_all_but_net_admin() -> Result<(), PrivilegeError> {
-    let only = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
+/// One of them is lacking, or any set does not read back as it was asked for.
+pub fn drop_all_but_needed() -> Result<(), PrivilegeError> {
+    let mut only = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
+    if Program::iptables_is_legacy() {
+        only.insert(Capability::CAP_NET_RAW);
+    }
     // A unit has done it all, and need not permit the calls.
     if verify(&only).is_ok() {
         return Ok(());
     }
-    if !caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN)? {
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    if !permitted.contains(&Capability::CAP_NET_ADMIN) {
         return Err(PrivilegeError::Wrong(NO_NET_ADMIN));
+    }
+    if !permitted.is_superset(&only) {
+        return Err(PrivilegeError::Wrong(LEGACY));
     }
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETGID)? {
         unistd::setgroups(&[])?;
@@ -42,8 +51,9 @@ pub fn drop_all_but_net_admin() -> Result<(), PrivilegeError> {
     // uid 0 gains the whole bounding set at each exec (capabilities(7)), so this is what bounds
     // ufw and its children. Dropping from it needs CAP_SETPCAP; systemd has done it already.
     for capability in caps::read(None, CapSet::Bounding)? {
-        if capability != Capability::CAP_NET_ADMIN {
-            caps::drop(None, CapSet::Bounding, capability)?;
+        if !only.contains(&capability) {
+            caps::drop(None, CapSet::Bounding, capability)
+                .map_err(|_| PrivilegeError::Wrong(TOO_MANY))?;
         }
     }
     caps::clear(None, CapSet::Inheritable)?;
@@ -109,6 +119,11 @@ pub enum PrivilegeError {
 const NOT_ROOT: &str = "must be started as root (it keeps CAP_NET_ADMIN alone)";
 const NO_NET_ADMIN: &str =
     "has no CAP_NET_ADMIN, which ufw needs; allow it in the unit or container";
+const LEGACY: &str = "iptables is the legacy one here, which needs CAP_NET_RAW and more: \
+    /usr/share/webhookd/iptables-legacy.conf allows it and says how to use it. Better go over to \
+    nft: `update-alternatives --set iptables /usr/sbin/iptables-nft`, and the same for ip6tables";
+const TOO_MANY: &str = "the unit or container permits more than CAP_NET_ADMIN, and not to drop it: \
+    take away what was added (the drop-in iptables-legacy.conf, where iptables is nft's again)";
 const NEW_PRIVILEGES: &str = "no_new_privs did not stay set";
 const NO_UFW: &str = "/etc/ufw/before.rules is missing: install ufw (`apt install ufw`)";
 const UFW_WRITABLE: &str = "/etc/ufw/before.rules is writable here: who takes this process over \

@@ -1,6 +1,7 @@
 //! `webhookctl`: the operator's command, over the same socket as webhookd.
 
 mod block;
+mod check;
 mod completions;
 mod init;
 mod kibana;
@@ -68,6 +69,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::Completions { shell } => {
             completions::completions(*shell, Arguments::command(), output)
         }
+        Command::Check(how) => check::check(&privd, output, how).await,
     }
 }
 
@@ -130,6 +132,9 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Look at everything that a set-up can get wrong, block and unblock an address that nobody
+    /// has, and tell how to mend what is wrong
+    Check(check::Arguments),
 }
 
 const EXAMPLES: &str = "\
@@ -142,6 +147,7 @@ Examples:
   webhookctl show 198.51.100.7
   webhookctl status
   webhookctl init --help
+  webhookctl check
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -174,6 +180,8 @@ fn seconds(text: &str) -> Result<u32, String> {
 enum CtlError {
     #[error("{}", explained(.0))]
     Privd(#[from] PrivdError),
+    #[error("looks at what root alone may see; run it as root: sudo webhookctl check")]
+    NotRoot,
     #[error("the system refuses a runtime: {0}")]
     Runtime(std::io::Error),
     #[error("the output cannot be written: {0}")]

@@ -43,7 +43,11 @@ pub fn certificate(files: &Tls) -> Result<CertifiedKey, TlsError> {
     })
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// Reads a file of certificates: a chain, the leaf first, or authorities.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let failed = |source| TlsError::Certificate { path: path.to_owned(), source };
     let chain: Vec<_> = CertificateDer::pem_file_iter(path)
         .map_err(failed)?

@@ -1,7 +1,7 @@
 //! The one place that starts programs: absolute path, fixed argv, empty environment, capped output,
 //! a deadline.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -49,6 +49,12 @@ impl Program {
     pub fn missing() -> Option<&'static str> {
         let all = [Self::Ufw, Self::Iptables, Self::Ip6tables, Self::Conntrack];
         all.into_iter().map(Self::path).find(|path| !Path::new(path).exists())
+    }
+
+    /// Whether iptables is the legacy one: Debian's alternatives lead to `xtables-legacy-multi`.
+    pub fn iptables_is_legacy() -> bool {
+        let target = fs::canonicalize(Self::Iptables.path());
+        target.is_ok_and(|path| path.to_string_lossy().contains("legacy"))
     }
 
     /// Runs the program to its end.

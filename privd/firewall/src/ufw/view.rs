@@ -100,7 +100,7 @@ impl View {
                 _ => continue,
             };
             return Err(Text::truncated(&format!(
-                "ufw's chains {problem}: another program flushed them; run `ufw reload`"
+                "ufw's chains {problem}: another program flushed them; {START_ANEW}"
             )));
         }
         Ok(())
@@ -176,7 +176,7 @@ impl Family {
             (FileStanding::First(_), Some(KernelStanding::Dropped)) => return None,
             (FileStanding::First(_), Some(KernelStanding::Bypassed(rule))) => passed(rule),
             (FileStanding::First(_), Some(KernelStanding::NotReached)) => {
-                "nothing leads to ufw's chains: run `ufw reload`".into()
+                format!("nothing leads to ufw's chains: {START_ANEW}")
             }
             (FileStanding::First(_), Some(KernelStanding::NoChain)) => {
                 let words = "ufw's chains are not in the kernel: run `ufw reload`";
@@ -234,3 +234,7 @@ const DEFAULTS: &str = "/etc/default/ufw";
 const OTHERS: [&str; 4] = [CONF, DEFAULTS, "/etc/ufw/before.rules", "/etc/ufw/before6.rules"];
 /// What ufw itself looks for before it does IPv6.
 const PROC_IPV6: &str = "/proc/sys/net/ipv6";
+
+/// `ufw reload` alone does not: where a chain of its own still stands it adds none of the jumps, and
+/// closes INPUT for everybody (measured).
+const START_ANEW: &str = "run `/lib/ufw/ufw-init flush-all`, then `ufw reload`";

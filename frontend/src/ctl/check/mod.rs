@@ -1,0 +1,90 @@
+//! `webhookctl check`: everything that a set-up can get wrong, and how to mend it.
+//!
+//! Each line of [`CHECKS`] stands for itself: what cannot be looked at is a problem that says why,
+//! and the others go on. The last of all is a block of an address that nobody has.
+
+mod account;
+mod certificate;
+mod confinement;
+mod files;
+mod finding;
+mod firewall;
+mod guide;
+mod host;
+mod neighbours;
+mod operator;
+mod port;
+mod privd;
+mod program;
+mod room;
+mod rules;
+mod socket;
+mod trial;
+mod units;
+
+use crate::ctl::check::finding::{Findings, Line, State};
+use crate::ctl::check::host::Host;
+use crate::ctl::output::Output;
+use crate::ctl::{CtlError, Done};
+use crate::privd_client::PrivdClient;
+
+/// How to check.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Leave out the trial block of a documentation address
+    #[arg(long)]
+    no_trial: bool,
+}
+
+pub(super) async fn check(
+    privd: &PrivdClient,
+    output: &Output,
+    arguments: &Arguments,
+) -> Result<Done, CtlError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(CtlError::NotRoot);
+    }
+    let host = Host::new(privd.status().await);
+    let mut lines: Vec<Line> =
+        CHECKS.iter().flat_map(|(name, check)| Line::of(name, check(&host))).collect();
+    lines.extend(Line::of("your address", operator::addresses(privd).await));
+    lines.extend(Line::of("trial block", trial::block(&host, privd, arguments.no_trial).await));
+
+    let problems = lines.iter().filter(|line| line.finding.state == State::Problem).count();
+    let mut text: Vec<String> = lines.iter().flat_map(Line::text).collect();
+    text.push(match problems {
+        0 => "All is well.".to_owned(),
+        1 => "1 problem.".to_owned(),
+        many => format!("{many} problems."),
+    });
+    output.print(&lines, &text)?;
+    Ok(if problems == 0 { Done::Well } else { Done::Failed })
+}
+
+type Check = fn(&Host) -> Findings;
+
+/// What others depend on comes first.
+const CHECKS: &[(&str, Check)] = &[
+    ("ufw", firewall::version),
+    ("ufw active", firewall::active),
+    ("iptables", firewall::iptables),
+    ("IPv6", firewall::ipv6),
+    ("programs", firewall::programs),
+    ("account", account::account),
+    ("files", files::owners_and_modes),
+    ("configuration", files::configurations),
+    ("token", files::tokens),
+    ("certificate", certificate::certificate),
+    ("room", room::free),
+    ("clock", room::clock),
+    ("socket", socket::socket),
+    ("units", units::units),
+    ("exposure", units::exposure),
+    ("webhook-privd", privd::state),
+    ("table", privd::table),
+    ("confinement", confinement::confinement),
+    ("port", port::port),
+    ("Docker", neighbours::docker),
+    ("other tools", neighbours::tools),
+    ("the guide", guide::leftovers),
+];
