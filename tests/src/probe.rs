@@ -78,7 +78,7 @@ const VICTIMS: &str = "
     cp /bin/cat /usr/bin/cat-root; chmod 4755 /usr/bin/cat-root; cp /bin/cat /usr/bin/cat-capable
     python3 -c \"import os, struct; os.setxattr('/usr/bin/cat-capable', 'security.capability',
         struct.pack('<5I', 0x02000001, 1 << 1, 0, 0, 0))\"
-    mkdir -p /etc/ssh /etc/cron.d /home/somebody /run/udev
+    mkdir -p /etc/ssh /etc/cron.d /home/somebody /run/udev; touch /dev/mqueue/host
     for path in /etc/ssh/ssh_host_key /etc/webhookd/tls/ca.key /root/secret /home/somebody/secret; do
         (umask 077; echo secret >$path)
     done

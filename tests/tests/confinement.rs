@@ -122,6 +122,7 @@ fn nothing_secret_can_be_read() {
             ("read('/etc/webhookd/tls/ca.key')", "EACCES", DONE),
             ("read('/root/secret')", "EACCES", DONE),
             ("read('/home/somebody/secret')", "EACCES", DONE),
+            ("os.stat('/dev/mqueue/host')", "ENOENT", DONE),
             ("os.listdir('/dev/pts')", "EACCES", DONE),
             ("os.openpty()", "EACCES", DONE),
             ("os.open('/dev/mem', os.O_RDONLY)", "ENOENT", "done|ENXIO|EPERM"),
@@ -166,7 +167,7 @@ fn no_capability_comes_back() {
     probe.check(
         &ALL,
         &[
-            ("run('cat-capable', '/etc/closed')", "Permission denied|not permitted", DONE),
+            ("run('cat-capable', '/etc/closed')", "Permission denied", DONE),
             ("run('cat-root', '/etc/closed')", "Permission denied", DONE),
             ("read('/etc/closed')", "EACCES", DONE),
             ("os.setuid(65534)", "EPERM", DONE),
@@ -226,6 +227,7 @@ call('mprotect', ctypes.c_void_p(at), 4096, 5)",
         &[FRONTEND, RECOVER],
         &[
             ("socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", "EAFNOSUPPORT", DONE),
+            ("os.stat('/proc/version')", "ENOENT", DONE),
             ("open('/proc/self/net/dev').read().index('host0')", "ValueError", DONE),
         ],
     );
