@@ -44,7 +44,7 @@ pub(super) async fn check(
     if !nix::unistd::geteuid().is_root() {
         return Err(CtlError::NotRoot);
     }
-    let host = Host::new(privd.status().await);
+    let host = Host::new(privd::settled(privd).await);
     let mut lines: Vec<Line> =
         CHECKS.iter().flat_map(|(name, check)| Line::of(name, check(&host))).collect();
     lines.extend(Line::of("your address", operator::addresses(privd).await));

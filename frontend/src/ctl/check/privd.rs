@@ -1,8 +1,26 @@
 //! What privd says of itself and of the rules.
 
+use std::time::Duration;
+
+use protocol::Status;
+use tokio::time::sleep;
+
 use crate::ctl::check::finding::{Finding, Findings, shown};
 use crate::ctl::check::host::Host;
-use protocol::Status;
+use crate::privd_client::{PrivdClient, PrivdError};
+
+/// Its answer once what was just begun is done: a block is missing only if it stays so. Right after
+/// a start none has been read back yet.
+pub(super) async fn settled(privd: &PrivdClient) -> Result<Status, PrivdError> {
+    for _ in 0..LOOKS {
+        let status = privd.status().await?;
+        if status.not_in_force == 0 || status.problem.is_some() || !status.enforce {
+            return Ok(status);
+        }
+        sleep(PAUSE).await;
+    }
+    privd.status().await
+}
 
 /// privd follows the chains from INPUT for every block: what accepts ahead of ours is in its words.
 pub(super) fn state(host: &Host) -> Findings {
@@ -67,6 +85,10 @@ pub(super) fn table(host: &Host) -> Findings {
 
 /// The three programs are of one package.
 const OURS: &str = env!("CARGO_PKG_VERSION");
+
+/// Together longer than ufw takes to put back a thousand blocks.
+const LOOKS: u32 = 30;
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
