@@ -163,6 +163,17 @@ fn systemctl_reload_succeeds_with_what_is_right_and_fails_with_what_is_not() {
         machine.property("webhookd.service", "SubState") == "running"
     });
 
+    // A new certificate by the same CA: what Kibana trusts stays right.
+    let leaf = || {
+        let script = "openssl s_client -connect 10.9.0.1:5001 </dev/null 2>/dev/null |
+            openssl x509 -noout -serial";
+        machine.neighbour().sh(script)
+    };
+    let old = leaf();
+    machine.sh("webhookctl init --renew && timeout 20 systemctl reload webhookd");
+    until("the new certificate is shown", 20, || leaf() != old);
+    assert_eq!(machine.block("198.51.100.1").outcomes(), ["blocked"]);
+
     machine.sh("cp /etc/webhookd/webhookd.toml /etc/webhookd/kept
         echo nonsense = 1 >>/etc/webhookd/webhookd.toml");
     let reload = machine.run("systemctl reload webhookd");
