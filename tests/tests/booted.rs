@@ -260,7 +260,9 @@ fn a_mended_configuration_needs_a_restart_and_nothing_more() {
     let answer = machine.post(&json!({ "ip": ATTACKER }));
     assert_eq!(answer.status, 503, "{answer:?}");
     machine.sh("sed -i /nonsense/d /etc/webhookd/privd.toml; systemctl restart webhook-privd");
-    assert_eq!(machine.block(ATTACKER).outcomes(), ["blocked"]);
+    // The first alert may have waited in the socket, and be blocked already.
+    machine.block(ATTACKER);
+    assert!(!machine.attacker_connects());
 }
 
 #[test]
