@@ -279,6 +279,10 @@ fn rules_files_that_were_damaged_are_restored_before_ufw_loads_them() {
     {
         assert!(kernel.contains(rule), "{rule}\n{kernel}");
     }
+    // It read the configuration, which says where the copies are.
+    let journal = machine.journal();
+    assert!(journal.contains("restored from the verified copy"), "{journal}");
+    assert!(!journal.contains("beside the default ledger"), "{journal}");
 }
 
 #[test]
