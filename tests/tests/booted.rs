@@ -1,6 +1,8 @@
 //! The units on a booted systemd: the road through them, what their sandbox shows and withholds, and
 //! what they do when a daemon falls.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tests::{Container, until};
 
@@ -257,8 +259,14 @@ fn a_mended_configuration_needs_a_restart_and_nothing_more() {
     let machine = Container::boot_with("echo nonsense = 1 >>/etc/webhookd/privd.toml");
     until("privd has given up", 20, || machine.property(PRIVD, "ActiveState") == "failed");
     assert_eq!(machine.property(PRIVD, "ExecMainStatus"), "78");
+    let began = Instant::now();
     let answer = machine.post(&json!({ "ip": ATTACKER }));
     assert_eq!(answer.status, 503, "{answer:?}");
+    // Not `pending`, which would say that somebody works on it, after 50 s.
+    assert_eq!(answer.outcomes(), ["unavailable"], "{answer:?}");
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    let attempts = machine.journal().matches("unknown field `nonsense`").count();
+    assert!((2..60).contains(&attempts), "{attempts}");
     machine.sh("sed -i /nonsense/d /etc/webhookd/privd.toml; systemctl restart webhook-privd");
     assert_eq!(machine.block(ATTACKER).outcomes(), ["blocked"]);
 }
