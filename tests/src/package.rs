@@ -11,12 +11,13 @@ use crate::world::binaries;
 pub fn path() -> &'static Path {
     static PACKAGE: OnceLock<PathBuf> = OnceLock::new();
     PACKAGE.get_or_init(|| {
-        let folder = binaries().parent().unwrap().join("debian");
+        // Root's, unlike the folder of the package, which is the builder's.
+        let folder = binaries().parent().unwrap().join("tested");
         fs::create_dir_all(&folder).unwrap();
         // Held until the end of this function, also against other test programs.
         let lock = File::create(folder.join("lock")).unwrap();
         lock.lock().unwrap();
-        let made = folder.join("tested");
+        let made = folder.join("package");
         if let Ok(path) = fs::read_to_string(&made)
             && is_newer(&made)
         {

@@ -1,6 +1,8 @@
 //! The units on a booted systemd: the road through them, what their sandbox shows and withholds, and
 //! what they do when a daemon falls.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tests::{Container, until};
 
@@ -209,8 +211,15 @@ fn a_daemon_that_is_killed_comes_back_every_time() {
 fn rules_files_that_were_renamed_away_are_written_again() {
     let machine = Container::boot();
     machine.block(ATTACKER);
-    machine.sh("sed -i '$ a #' /etc/ufw/user.rules /etc/ufw/user6.rules");
+    // One that adds a line, and takes our block away.
+    machine.sh("sed -i -e '$ a #' -e '/203.0.113.7/d' /etc/ufw/user.rules /etc/ufw/user6.rules");
+    machine.sh("iptables -D ufw-user-input -s 203.0.113.7 -j DROP");
     assert_eq!(machine.block("198.51.100.9").outcomes(), ["blocked"]);
+    until("the block is in force again", 20, || {
+        let kernel = machine.sh("iptables -S ufw-user-input");
+        let rules = machine.sh("cat /etc/ufw/user.rules");
+        kernel.contains("-s 203.0.113.7/32 -j DROP") && rules.contains("203.0.113.7")
+    });
     let rules = machine.sh("cat /etc/ufw/user.rules");
     assert!(rules.contains("198.51.100.9") && rules.contains("#\n"), "{rules}");
 }
@@ -257,8 +266,14 @@ fn a_mended_configuration_needs_a_restart_and_nothing_more() {
     let machine = Container::boot_with("echo nonsense = 1 >>/etc/webhookd/privd.toml");
     until("privd has given up", 20, || machine.property(PRIVD, "ActiveState") == "failed");
     assert_eq!(machine.property(PRIVD, "ExecMainStatus"), "78");
+    let began = Instant::now();
     let answer = machine.post(&json!({ "ip": ATTACKER }));
     assert_eq!(answer.status, 503, "{answer:?}");
+    // Not `pending`, which would say that somebody works on it, after 50 s.
+    assert_eq!(answer.outcomes(), ["unavailable"], "{answer:?}");
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    let attempts = machine.journal().matches("unknown field `nonsense`").count();
+    assert!((2..60).contains(&attempts), "{attempts}");
     machine.sh("sed -i /nonsense/d /etc/webhookd/privd.toml; systemctl restart webhook-privd");
     // The first alert may have waited in the socket, and be blocked already.
     machine.block(ATTACKER);
@@ -281,6 +296,10 @@ fn rules_files_that_were_damaged_are_restored_before_ufw_loads_them() {
     {
         assert!(kernel.contains(rule), "{rule}\n{kernel}");
     }
+    // It read the configuration, which says where the copies are.
+    let journal = machine.journal();
+    assert!(journal.contains("restored from the verified copy"), "{journal}");
+    assert!(!journal.contains("beside the default ledger"), "{journal}");
 }
 
 #[test]

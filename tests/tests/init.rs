@@ -287,6 +287,20 @@ fn a_repeat_changes_nothing() {
 }
 
 #[test]
+fn a_port_that_the_administrator_changed_is_the_one_that_kibana_is_told() {
+    let host = Host::new();
+    host.made(&[]);
+    let text = host.read("webhookd.toml");
+    let text = text.replace("#listen = \"[::]:5001\"", "listen = \"[::]:8443\"");
+    fs::write(host.file("webhookd.toml"), text).unwrap();
+    let (said, _) = host.init(&[]);
+    for words in [":8443/blockip", "from KIBANA to any port 8443\n"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("5001"), "{said}");
+}
+
+#[test]
 fn a_renewed_certificate_is_trusted_by_who_trusted_the_old() {
     let host = Host::new();
     host.made(&["--san", "webhook.example.org"]);

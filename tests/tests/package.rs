@@ -42,6 +42,36 @@ fn a_machine_on_which_it_was_just_installed_blocks_both_families_and_cuts_open_s
     assert_eq!(machine.block("198.51.100.1").outcomes(), ["blocked"]);
 }
 
+/// apt gives what it runs a terminal, and group adm reads its log.
+#[test]
+fn an_installation_by_apt_leaves_the_token_in_no_log() {
+    let machine = Container::from(Disk::bare());
+    let said = machine.sh("apt-get install --yes /root/webhookd.deb");
+    let log = machine.sh("cat /var/log/apt/term.log");
+    let token = machine.sh("cut -d ' ' -f 1 /etc/webhookd/token");
+    for text in [said, log, machine.journal()] {
+        assert!(!text.contains(token.trim()), "{text}");
+        assert!(!text.contains("/blockip") || text.contains("cat /etc/webhookd/token"), "{text}");
+    }
+    assert!(machine.sh("cat /var/log/apt/term.log").contains("/blockip"));
+}
+
+#[test]
+fn credentials_that_init_cannot_judge_stop_no_upgrade() {
+    let disk = Disk::installed();
+    disk.sh("cd /etc/webhookd; mv tls/key.pem /etc/webhookd.key
+        sed -i 's|^#key = .*|key = \"/etc/webhookd.key\"|' webhookd.toml");
+    let said = disk.sh("dpkg --install /root/webhookd.deb");
+    assert!(said.contains("cert.pem is there without"), "{said}");
+    let state = "dpkg-query --show --showformat '${db:Status-Status}' webhookd";
+    assert_eq!(disk.sh(state), "installed");
+    // Where there is nothing yet, the same is a failure.
+    disk.sh("mv /etc/webhookd /root/kept; dpkg --purge webhookd
+        mkdir -p /etc/webhookd/tls; cp /root/kept/tls/cert.pem /etc/webhookd/tls");
+    disk.sh("! dpkg --install /root/webhookd.deb");
+    assert_eq!(disk.sh(state), "half-configured");
+}
+
 #[test]
 fn who_is_logged_in_over_ssh_during_the_installation_is_never_blocked_and_who_only_knocks_is() {
     let machine = Container::from(Disk::bare());
@@ -232,6 +262,20 @@ fn purging_after_removing_lifts_the_blocks_too() {
     machine.sh("dpkg --purge webhookd");
     assert!(machine.attacker_connects());
     assert!(!machine.sh("ufw status").contains("DENY"));
+}
+
+#[test]
+fn rules_files_that_are_no_text_or_missing_stop_no_purge() {
+    let disk = Disk::installed();
+    disk.sh("ufw disable; ufw prepend deny from 198.51.100.1 comment webhookd:777c6dd34f2b
+        ufw deny from 198.51.100.2
+        printf '# caf\\351\\n' >>/etc/ufw/user.rules; rm /etc/ufw/user6.rules");
+    let said = disk.sh("dpkg --purge webhookd");
+    assert!(said.contains("Lifting blocks of webhookd: 1\n"), "{said}");
+    let rules = disk.sh("cat -v /etc/ufw/user.rules");
+    assert!(!rules.contains("198.51.100.1") && rules.contains("198.51.100.2"), "{rules}");
+    assert!(rules.contains("COMMIT") && rules.contains("# cafM-i\n"), "{rules}");
+    assert_eq!(disk.sh("getent passwd webhookd || test ! -e /etc/webhookd"), "");
 }
 
 /// The package again, as `/root/higher.deb` and under another version.

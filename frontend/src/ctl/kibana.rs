@@ -26,7 +26,7 @@ struct Headers {
 }
 
 impl Kibana {
-    /// For a host that Kibana reaches as `host`. Without the token itself a command shows it.
+    /// For a host that Kibana reaches as `host`, with its port. Without the token itself a command shows it.
     pub(super) fn new(
         host: &str,
         token: Option<String>,
@@ -37,7 +37,7 @@ impl Kibana {
         let token_command = token.is_none().then_some(command);
         let token = token.unwrap_or_else(|| "TOKEN".to_owned());
         Self {
-            url: format!("https://{host}:5001/blockip"),
+            url: format!("https://{host}/blockip"),
             method: "POST",
             headers: Headers {
                 content_type: "application/json",
@@ -82,7 +82,12 @@ mod tests {
 
     fn kibana(token: Option<&str>, ca: Option<&str>) -> Kibana {
         let token_file = Path::new("/etc/webhookd/token");
-        Kibana::new("203.0.113.10", token.map(str::to_owned), token_file, ca.map(PathBuf::from))
+        Kibana::new(
+            "203.0.113.10:5001",
+            token.map(str::to_owned),
+            token_file,
+            ca.map(PathBuf::from),
+        )
     }
 
     #[test]

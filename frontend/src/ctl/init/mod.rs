@@ -14,6 +14,7 @@ mod san;
 mod sessions;
 mod token;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -138,16 +139,17 @@ fn plan_configuration(
         changes.files.push(folder.new_file(Kind::Webhookd, text));
     }
     if !folder.keeps(Kind::Privd) {
-        if !arguments.no_protect_me {
-            changes.protected = sessions::peers()?.iter().map(ToString::to_string).collect();
-        }
+        // A host that shows no processes is set up all the same.
+        let (found, none) = match (arguments.no_protect_me, sessions::peers()) {
+            (true, _) => (BTreeSet::new(), "SSH sessions were not looked for".to_owned()),
+            (false, Ok(found)) => (found, "no SSH session is open".to_owned()),
+            (false, Err(why)) => {
+                (BTreeSet::new(), format!("SSH sessions could not be looked for: {why}"))
+            }
+        };
+        changes.protected = found.iter().map(ToString::to_string).collect();
         if changes.protected.is_empty() {
-            let why = if arguments.no_protect_me {
-                "SSH sessions were not looked for"
-            } else {
-                "no SSH session is open"
-            };
-            changes.notes.push(format!("never-block is empty: {why}."));
+            changes.notes.push(format!("never-block is empty: {none}."));
         }
         let text = configuration::privd(&changes.protected);
         changes.files.push(folder.new_file(Kind::Privd, text));

@@ -7,6 +7,7 @@ use crate::ctl::init::authority::Certificate;
 use crate::ctl::init::folder::{Folder, Kind, old};
 use crate::ctl::init::host::Host;
 use crate::ctl::kibana::Kibana;
+use crate::server::config::Config;
 use crate::times::{local, rfc3339};
 
 /// As JSON.
@@ -19,6 +20,8 @@ pub(super) struct Report {
     allowed: Vec<String>,
     protected: Vec<String>,
     notes: Vec<String>,
+    #[serde(skip)]
+    port: u16,
     /// None where the certificate cannot be read.
     certificate: Option<Served>,
     kibana: Kibana,
@@ -51,13 +54,16 @@ impl Report {
         let own = host.sans();
         let best = there.as_ref().and_then(|there| there.names.first()).or_else(|| own.first());
         let best = best.map_or_else(|| "HOST".to_owned(), |name| name.in_url());
+        let listen = Config::load(&folder.file(Kind::Webhookd)).map(|config| config.listen);
+        let port = listen.map_or(DEFAULT_PORT, |listen| listen.port());
         Self {
+            port,
             made: all(|written| written == Some(false)),
             replaced: all(|written| written == Some(true)),
             retired: changes.retired.iter().map(|kind| shown(*kind)).collect(),
             kept: all(|written| written.is_none()),
             kibana: Kibana::new(
-                &best,
+                &format!("{best}:{port}"),
                 token,
                 &folder.file(Kind::Token),
                 folder.has(Kind::CaCert).then(|| folder.file(Kind::CaCert)),
@@ -104,7 +110,7 @@ impl Report {
             let privd = if self.protected_anew() { " webhook-privd" } else { "" };
             lines.push(format!("  sudo systemctl reload-or-restart webhookd{privd}"));
         }
-        lines.push("  sudo ufw allow proto tcp from KIBANA to any port 5001".to_owned());
+        lines.push(format!("  sudo ufw allow proto tcp from KIBANA to any port {}", self.port));
         lines.push("  sudo webhookctl check".to_owned());
         lines
     }
@@ -113,3 +119,6 @@ impl Report {
         self.replaced.iter().any(|path| path.ends_with(Kind::Privd.name()))
     }
 }
+
+/// Where the configuration cannot be read.
+const DEFAULT_PORT: u16 = 5001;
