@@ -137,8 +137,8 @@ const RUN_FROM_PRIVD: &str = r#"
 const WORDS: &str = r#"
 import ctypes, errno, fcntl, json, mmap, os, signal, socket, stat, struct, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
-NUMBERS = {'x86_64': {'bpf': 321, 'perf_event_open': 298, 'keyctl': 250, 'process_vm_readv': 310},
-           'aarch64': {'bpf': 280, 'perf_event_open': 241, 'keyctl': 219, 'process_vm_readv': 270}}[os.uname().machine]
+NUMBERS = {'x86_64': {'bpf': 321, 'perf_event_open': 298, 'keyctl': 250, 'process_vm_readv': 310, 'io_uring_setup': 425},
+           'aarch64': {'bpf': 280, 'perf_event_open': 241, 'keyctl': 219, 'process_vm_readv': 270, 'io_uring_setup': 425}}[os.uname().machine]
 
 def call(name, *arguments):
     result = getattr(libc, name)(*arguments)

@@ -317,6 +317,9 @@ call('mprotect', ctypes.c_void_p(at), 4096, 5)",
             ("socket.socket(socket.AF_VSOCK)", "EAFNOSUPPORT", "done|EAFNOSUPPORT"),
         ],
     );
+    // Where io_uring is switched off, it is for root too.
+    let ring = ("syscall('io_uring_setup', 1, None)", "EPERM", "EFAULT|EPERM");
+    probe.check(&[FRONTEND], &[ring]);
     probe.check(
         &[FRONTEND, RECOVER],
         &[
