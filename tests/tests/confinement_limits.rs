@@ -70,6 +70,7 @@ fn privd_owns_the_two_rules_files() {
     );
 }
 
+/// By its unit alone, as before kernel 6.7: from then on webhookd refuses it to itself.
 #[test]
 fn webhookd_can_make_its_listener_a_connection_and_the_socket_can_say_where_to() {
     let probe = Probe::boot("");

@@ -81,11 +81,15 @@ mod tests {
     use std::io;
     use std::net::{Ipv4Addr, SocketAddr, TcpListener};
     use std::os::fd::AsRawFd;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
     use std::process::Command;
     use std::thread;
 
     use landlock::{CompatLevel, Compatible};
+    use nix::sys::signal::kill;
     use nix::sys::socket::{MsgFlags, Shutdown, SockaddrIn, connect, sendto, shutdown};
+    use nix::unistd::Pid;
 
     use super::*;
 
@@ -95,11 +99,14 @@ mod tests {
 
     /// What who took webhookd over tries, and the error that it gets, in a thread that one which may
     /// have been confined starts: as workers are started.
-    fn tried(confined: bool) -> [Option<i32>; 4] {
+    fn tried(confined: bool) -> [Option<i32>; 6] {
         let attempts = move || {
             let [connecting, sending, other] = [(); 3].map(|()| listen().unwrap());
             let SocketAddr::V4(address) = other.local_addr().unwrap() else { panic!() };
             let address = SockaddrIn::from(address);
+            let name = format!("webhookd-test-{}-{confined}", std::process::id());
+            let name = UnixAddr::from_abstract_name(name).unwrap();
+            let _engine = UnixListener::bind_addr(&name).unwrap();
             if confined {
                 enter(&Logger::root(slog::Discard, slog::o!()));
             }
@@ -115,6 +122,8 @@ mod tests {
                         .err(),
                     listen().err(),
                     Command::new("true").status().err(),
+                    kill(Pid::parent(), None).map_err(io::Error::from).err(),
+                    UnixStream::connect_addr(&name).err(),
                 ]
             };
             thread::spawn(attempts).join().unwrap()
@@ -124,12 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn the_listener_connects_to_nobody_by_no_call_and_no_program_is_started() {
-        let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
-        let kernel_can = ruleset.handle_access(AccessNet::ConnectTcp).is_ok();
+    fn nobody_is_connected_to_and_no_program_is_started_or_signalled() {
+        let kernel = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        let from_6_7_on = kernel().handle_access(AccessNet::ConnectTcp).ok().map(|_| libc::EACCES);
+        let from_6_12_on = kernel().scope(Scope::Signal).ok().map(|_| libc::EPERM);
         let refused = Some(libc::EACCES);
-        let from_6_7_on = refused.filter(|_| kernel_can);
-        assert_eq!(tried(false), [None; 4]);
-        assert_eq!(tried(true), [from_6_7_on, refused, from_6_7_on, refused]);
+        assert_eq!(tried(false), [None; 6]);
+        let expected = [from_6_7_on, refused, from_6_7_on, refused, from_6_12_on, from_6_12_on];
+        assert_eq!(tried(true), expected);
     }
 }
