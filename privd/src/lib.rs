@@ -52,8 +52,10 @@ use firewall::ufw::Ufw;
 /// # Errors
 /// One sentence that names the thing and the mend, with its exit status.
 pub fn run(options: &Options) -> Result<(), StartError> {
+    let log = logging::logger();
     if options.recover {
-        return recover::run(&options.config, &logging::logger());
+        privilege::enter_domain(&log);
+        return recover::run(&options.config, &log);
     }
     let config = Config::load(&options.config)?;
     let frontend = config.frontend_user.account()?;
@@ -64,10 +66,10 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     if let Some(path) = Program::missing() {
         return Err(StartError::Missing(path));
     }
-    let log = logging::logger();
     let signals = block_signals()?;
     let listener = Listener::open(&config.socket.0, frontend)?;
     privilege::drop_all_but_needed()?;
+    privilege::enter_domain(&log);
     if !options.unconfined {
         privilege::check_mount_view()?;
     }

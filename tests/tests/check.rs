@@ -131,6 +131,15 @@ const BREAKAGES: &[Breakage] = &[
          systemctl daemon-reload; systemctl restart webhook-privd",
     ),
     breakage(
+        "mkdir -p /run/systemd/system/webhookd.service.d
+         printf '[Service]\\nSystemCallFilter=~landlock_restrict_self\\n' \
+             >/run/systemd/system/webhookd.service.d/old.conf
+         systemctl daemon-reload",
+        "confinement",
+        "the unit of webhookd forbids landlock_restrict_self",
+        "rm -r /run/systemd/system/webhookd.service.d; systemctl daemon-reload",
+    ),
+    breakage(
         "ufw delete allow proto tcp from 10.9.0.2 to any port 5001",
         "port",
         "ufw lets nobody in to 5001",

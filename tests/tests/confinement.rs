@@ -1,7 +1,8 @@
 //! What a daemon that was taken over tries from inside its unit's sandbox: each is refused there, and
 //! works for root outside. What cannot be refused is in `confinement_limits.rs`.
 
-use tests::probe::{Attempt, DONE, Probe};
+use tests::probe::{self, Attempt, DONE, Probe};
+use tests::{Container, until};
 
 const FRONTEND: &str = "webhookd";
 const PRIVD: &str = "webhook-privd";
@@ -32,8 +33,100 @@ fn nothing_that_starts_programs_for_root_can_be_asked() {
             ("connect('/run/systemd/journal/stdout')", "ENOENT", DONE),
         ],
     );
-    // Abstract sockets belong to a network namespace: privd has the host's.
+    // Abstract sockets belong to a network namespace. privd has the host's, and a kernel that keeps
+    // it from them, or one before 6.12.
     probe.check(&[FRONTEND, RECOVER], &[("connect('\\0engine')", "ECONNREFUSED", DONE)]);
+    let refused = if probe::kernel_has_scopes() { "EPERM" } else { DONE };
+    probe.check(&[PRIVD], &[("connect('\\0engine')", refused, DONE)]);
+}
+
+#[test]
+fn privd_takes_the_view_of_no_other_process() {
+    let probe = Probe::boot("");
+    let through = |path: &str, program: &str| format!("f'/proc/{{pid(\"{program}\")}}/{path}'");
+    // Root without a capability, from which no capability keeps it.
+    let modest = |path| through(path, "/usr/bin/modest");
+    // PrivateUsers= makes a namespace that belongs to root.
+    let webhookd = |path| through(path, "/usr/sbin/webhookd");
+    let attempts = [
+        format!("append({})", modest("root/etc/cron.d/new")),
+        format!("append({})", modest("cwd/etc/cron.d/new")),
+        format!("connect({})", modest("root/run/systemd/private")),
+        format!("append({})", modest("mem")),
+        format!("os.readlink({})", modest("fd/0")),
+        format!("read({})", modest("environ")),
+        format!("read({})", webhookd("root/etc/webhookd/token")),
+        format!("os.readlink({})", webhookd("fd/3")),
+        format!("append({})", webhookd("mem")),
+        // The first of the machine, which has every capability.
+        "read('/proc/1/root/etc/shadow')".to_owned(),
+    ];
+    let attempts: Vec<Attempt> =
+        attempts.iter().map(|code| (code.as_str(), "EACCES|EPERM", DONE)).collect();
+    probe.check(&[PRIVD], &attempts);
+    // What it asks of the others is still told: whose login stands behind an operator's command.
+    let told = [modest("loginuid"), modest("cmdline"), "'/proc/net/route'".to_owned()];
+    let told = told.map(|path| format!("read({path})"));
+    let told: Vec<Attempt> = told.iter().map(|code| (code.as_str(), DONE, DONE)).collect();
+    probe.check(&[PRIVD], &told);
+}
+
+#[test]
+fn privd_signals_no_other_process() {
+    let probe = Probe::boot("");
+    let refused = if probe::kernel_has_scopes() { "EPERM" } else { DONE };
+    probe.check(
+        &[PRIVD],
+        &[
+            ("os.kill(1, 0)", refused, DONE),
+            ("os.kill(pid('/usr/bin/whole'), signal.SIGCONT)", refused, DONE),
+            ("os.kill(pid('/usr/bin/modest'), signal.SIGCONT)", refused, DONE),
+            // Its own, as it ends a ufw that never does.
+            ("os.kill(os.getppid(), signal.SIGCONT)", DONE, DONE),
+        ],
+    );
+}
+
+/// Nothing tells from outside whether a process is in a domain: webhookd and the recovery, which
+/// start no program that could try it, say so. What webhookd's refuses is tried in its own tests.
+#[test]
+fn each_confines_itself_and_says_where_it_cannot() {
+    let machine = Container::boot();
+    let units = [FRONTEND, PRIVD, RECOVER];
+    let says = |unit: &str, words: &str| {
+        let journal = machine.sh(&format!("journalctl --boot --output cat --unit {unit}"));
+        journal.lines().any(|line| line.starts_with(words))
+    };
+    machine.sh(&format!("systemctl start {RECOVER}"));
+    for unit in units {
+        until(&format!("{unit} says that it is"), 20, || says(unit, "confined by Landlock"));
+        assert!(!says(unit, "not confined"), "{unit}");
+    }
+    // systemd's filters, and for webhookd its own.
+    let filters = |unit: &str| -> u32 {
+        let pid = machine.property(unit, "MainPID");
+        let status = machine.sh(&format!("grep ^Seccomp_filters: /proc/{pid}/status"));
+        status.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let before = filters(FRONTEND);
+    machine.sh(&format!(
+        "for unit in {}; do
+             mkdir -p /run/systemd/system/$unit.service.d
+             printf '[Service]\\nSystemCallFilter=~landlock_create_ruleset landlock_restrict_self seccomp\\n' \
+                 >/run/systemd/system/$unit.service.d/old.conf
+         done
+         systemctl daemon-reload; systemctl restart {}",
+        units.join(" "),
+        units.join(" ")
+    ));
+    for unit in units {
+        until(&format!("{unit} says that it is not"), 20, || {
+            says(unit, "not confined by Landlock")
+        });
+    }
+    until("webhookd says more", 20, || says(FRONTEND, "TCP Fast Open is not refused"));
+    assert_eq!(filters(FRONTEND).checked_add(1), Some(before));
+    assert_eq!(machine.block("198.51.100.9").outcomes(), ["blocked"]);
 }
 
 /// For uid 0 the mount view alone stands in the way, and the reason is that of the view.
@@ -83,7 +176,6 @@ fn nothing_that_root_runs_or_reads_can_be_written() {
         let refusals = ["EROFS", "EACCES", "ENOENT", "EPERM", "EXDEV"];
         assert!(refusals.contains(&&*outcome), "{code}: {outcome}");
     }
-    probe.check(&[PRIVD, RECOVER], WRITES);
 
     // Only privd has a folder for temporary files: ufw needs one.
     probe.check(
@@ -98,7 +190,7 @@ fn nothing_that_root_runs_or_reads_can_be_written() {
         &[PRIVD],
         &[
             ("append('/tmp/new'); os.chmod('/tmp/new', 0o4755)", "EPERM", DONE),
-            ("os.mknod('/tmp/disk', stat.S_IFBLK | 0o600, os.makedev(7, 0))", "EPERM", DONE),
+            ("os.mknod('/tmp/disk', stat.S_IFBLK | 0o600, os.makedev(7, 0))", "EPERM|EACCES", DONE),
         ],
     );
     probe.check(
@@ -108,6 +200,8 @@ fn nothing_that_root_runs_or_reads_can_be_written() {
             ("append('/etc/webhookd/token')", "EACCES", DONE),
         ],
     );
+    // At last: outside the sandbox they are not refused, and privd cannot work any more.
+    probe.check(&[PRIVD, RECOVER], WRITES);
 }
 
 #[test]
@@ -223,6 +317,9 @@ call('mprotect', ctypes.c_void_p(at), 4096, 5)",
             ("socket.socket(socket.AF_VSOCK)", "EAFNOSUPPORT", "done|EAFNOSUPPORT"),
         ],
     );
+    // Where io_uring is switched off, it is for root too.
+    let ring = ("syscall('io_uring_setup', 1, None)", "EPERM", "EFAULT|EPERM");
+    probe.check(&[FRONTEND], &[ring]);
     probe.check(
         &[FRONTEND, RECOVER],
         &[

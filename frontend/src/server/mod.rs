@@ -4,6 +4,7 @@ pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod config;
+pub mod confinement;
 pub mod logging;
 pub mod reload;
 pub mod routes;
@@ -40,6 +41,7 @@ pub fn run(path: &Path, check: bool) -> Result<(), StartError> {
     let log = logging::logger();
     logging::take_over_log(&log);
     let listener = listen(config.listen)?;
+    confinement::enter(&log);
     let system = actix_web::rt::System::new();
     let serve = async {
         // From the first moment: what it does by default would end the process.

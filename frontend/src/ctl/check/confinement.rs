@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use landlock::{AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
+
 use crate::ctl::check::finding::{Finding, Findings, Unmade, read};
 use crate::ctl::check::host::Host;
 use crate::ctl::check::{firewall, units};
@@ -18,7 +20,36 @@ pub(super) fn confinement(host: &Host) -> Findings {
     } else {
         findings.push(Finding::note("webhookd was not looked at: systemd does not run here"));
     }
+    findings.extend(landlock());
     Ok(findings)
+}
+
+/// What the daemons take from themselves, so far as the kernel and their units let them. It does not
+/// show on a process: they log it.
+fn landlock() -> Vec<Finding> {
+    let kernel = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    if kernel().handle_access(AccessFs::Execute).is_err() {
+        return vec![Finding::note(NO_LANDLOCK)];
+    }
+    let units = ["webhookd", "webhook-privd"];
+    let forbidding = units.into_iter().filter(|unit| units::forbids_landlock(unit));
+    let forbidding = forbidding.map(|unit| {
+        let what = format!("the unit of {unit} forbids landlock_restrict_self");
+        Finding::problem(what, mend(unit))
+    });
+    let mut findings: Vec<Finding> = forbidding.collect();
+    if findings.is_empty() {
+        let connections = kernel().handle_access(AccessNet::ConnectTcp).is_ok();
+        let signals = kernel().scope(Scope::Signal).is_ok();
+        findings.push(match (connections, signals) {
+            (_, true) => Finding::ok(format!("{LANDLOCK}, connections, signals")),
+            (true, false) => Finding::ok(format!("{LANDLOCK}, connections (6.12: signals too)")),
+            (false, false) => {
+                Finding::ok(format!("{LANDLOCK} (6.7: connections too; 6.12: signals)"))
+            }
+        });
+    }
+    findings
 }
 
 fn privd(pid: u32) -> Findings {
@@ -48,14 +79,17 @@ fn frontend(pid: u32) -> Findings {
 }
 
 fn told(name: &str, pid: u32, well: &str, wrong: Vec<String>) -> Vec<Finding> {
-    let mend =
-        format!("systemctl cat {name}.service, undo what was added\nsystemctl restart {name}");
+    let mend = mend(name);
     let told = wrong.into_iter().map(|what| format!("{name} (pid {pid}) {what}"));
     let mut findings: Vec<Finding> = told.map(|what| Finding::problem(what, &*mend)).collect();
     if findings.is_empty() {
         findings.push(Finding::ok(format!("{name} (pid {pid}): {well}")));
     }
     findings
+}
+
+fn mend(name: &str) -> String {
+    format!("systemctl cat {name}.service, undo what was added\nsystemctl restart {name}")
 }
 
 /// Whether privd may use raw sockets as it runs.
@@ -131,6 +165,9 @@ fn is_read_only(mounts: &str, path: &str) -> bool {
     best.is_some_and(|(_, read_only)| read_only)
 }
 
+const LANDLOCK: &str = "Landlock of this kernel closes: other processes' files";
+const NO_LANDLOCK: &str = "the kernel has no Landlock (5.13, and `landlock` in lsm=): webhook-privd, \
+    taken over, would get out of its mount view, and webhookd could make its listener a connection";
 const NET_ADMIN: u64 = 1 << 12;
 const NET_RAW: u64 = 1 << 13;
 /// ufw runs what stands here as root when it starts.

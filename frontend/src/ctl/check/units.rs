@@ -108,6 +108,14 @@ pub(super) fn capabilities_of_privd() -> Option<String> {
     property("webhook-privd.service", "CapabilityBoundingSet")
 }
 
+/// Whether a unit keeps its daemon from confining itself. An empty list permits all; one that begins
+/// with ~ names what is refused.
+pub(super) fn forbids_landlock(unit: &str) -> bool {
+    let calls = property(&format!("{unit}.service"), "SystemCallFilter").unwrap_or_default();
+    let named = calls.split_whitespace().any(|call| call.trim_start_matches('~') == LANDLOCK_CALL);
+    !calls.is_empty() && named == calls.starts_with('~')
+}
+
 fn property(unit: &str, name: &str) -> Option<String> {
     let asked =
         Host::is_booted().then(|| run("systemctl", &["show", "--value", "--property", name, unit]));
@@ -123,6 +131,8 @@ const UNITS: &[&str] = &[
     RECOVER,
 ];
 const RECOVER: &str = "webhook-privd-recover.service";
+/// The last of three.
+const LANDLOCK_CALL: &str = "landlock_restrict_self";
 /// More is no accident.
 const MANY_RESTARTS: u64 = 3;
 
