@@ -16,8 +16,6 @@ pub(in crate::ctl) enum InitError {
     Directory(PathBuf),
     #[error("this host cannot be read: {0}")]
     Host(nix::errno::Errno),
-    #[error("SSH sessions cannot be looked for: {0}; --no-protect-me goes on without")]
-    Sessions(#[from] procfs::ProcError),
     #[error("{} is there without {}: {mend}", there.display(), missing.display())]
     Part { there: PathBuf, missing: PathBuf, mend: &'static str },
     #[error(
