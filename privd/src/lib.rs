@@ -69,11 +69,12 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let signals = block_signals()?;
     let listener = Listener::open(&config.socket.0, frontend)?;
     privilege::drop_all_but_needed()?;
-    privilege::enter_domain(&log);
     if !options.unconfined {
         privilege::check_mount_view()?;
     }
     let opened = open_ledger(&config.ledger.0, &log)?;
+    // Only now, as a start that fails says one thing; nobody was listened to yet.
+    privilege::enter_domain(&log);
     info!(log, "webhook-privd starts"; "version" => env!("CARGO_PKG_VERSION"),
         "live_blocks" => opened.1.blocks.len(), "enforce" => config.enforce);
     let Engine::Ufw = config.firewall;
