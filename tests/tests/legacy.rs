@@ -1,5 +1,7 @@
 //! A host whose iptables is the legacy one: privd says what it lacks, and works with the drop-in.
 
+use std::time::{Duration, Instant};
+
 use tests::{Container, until};
 
 const ATTACKER: &str = "203.0.113.7";
@@ -21,6 +23,9 @@ fn legacy_iptables_takes_the_drop_in_that_the_failing_start_names() {
         /etc/systemd/system/webhook-privd.service.d/iptables-legacy.conf";
     assert!(text.contains(mend), "{text}");
 
+    // A human takes longer to read that than the socket's limit looks back.
+    let read = Instant::now();
+    until("the limit looks back no further", 20, || read.elapsed() > Duration::from_secs(4));
     machine.sh(mend);
     machine.sh("systemctl daemon-reload; systemctl restart webhook-privd");
     until("privd has looked at its blocks", 20, || {
