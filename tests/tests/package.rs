@@ -1,11 +1,12 @@
 //! The Debian package on a machine: installed, upgraded, rebooted, reset around, removed and purged.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 use tests::sessions::Sessions;
-use tests::{Container, Disk, until};
+use tests::{Container, Disk, Place, until};
 
 const ATTACKER: &str = "203.0.113.7";
 const ATTACKER6: &str = "2001:db8:113::7";
@@ -97,6 +98,30 @@ fn who_is_logged_in_over_ssh_during_the_installation_is_never_blocked_and_who_on
     assert!(machine.sh("cat /etc/webhookd/privd.toml").contains("never-block = [\"10.9.0.2\"]"));
     session.kill().unwrap();
     session.wait().unwrap();
+}
+
+/// On a copy of this host's own disk, which has what builds the package, and without a network.
+#[test]
+fn packaging_install_ends_well_with_the_next_step() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root").display().to_string();
+    let host = Place::new(&format!(
+        "cd {}; mkdir disk root; mount -t tmpfs tmpfs disk; mkdir disk/changes disk/work
+         mount -t overlay -o lowerdir=/,upperdir=disk/changes,workdir=disk/work overlay root
+         mount -t proc proc root/proc; mount --rbind /dev root/dev; rm -rf root/etc/webhookd",
+        directory.path().display()
+    ));
+    let install = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("packaging/install");
+    let said = host.sh(&format!(
+        "WEBHOOKD_BIN_DIR={} chroot {root} {} 2>&1",
+        tests::world::binaries().display(),
+        install.display()
+    ));
+    assert!(said.contains("sudo ufw allow proto tcp from KIBANA to any port 5001"), "{said}");
+    assert!(said.contains("sudo webhookctl check"), "{said}");
+    host.sh(&format!(
+        "chroot {root} dpkg-query -s webhookd | grep -q 'Status: install ok installed'"
+    ));
 }
 
 #[test]
