@@ -105,13 +105,21 @@ fn who_is_logged_in_over_ssh_during_the_installation_is_never_blocked_and_who_on
 fn packaging_install_ends_well_with_the_next_step() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("root").display().to_string();
-    let host = Place::new(&format!(
-        "cd {}; mkdir disk root; mount -t tmpfs tmpfs disk; mkdir disk/changes disk/work
-         mount -t overlay -o lowerdir=/,upperdir=disk/changes,workdir=disk/work overlay root
-         mount -t proc proc root/proc; mount --rbind /dev root/dev; rm -rf root/etc/webhookd",
-        directory.path().display()
-    ));
     let install = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("packaging/install");
+    // Homes and the checkout may be disks of their own.
+    let host = Place::new(&format!(
+        "cd {}; mkdir disk root; mount -t tmpfs tmpfs disk
+         for lower in / /home {}; do
+             mkdir -p disk/changes$lower disk/work$lower
+             mkdir disk/changes$lower/own disk/work$lower/own
+             mount -t overlay -o \\
+                 lowerdir=$lower,upperdir=disk/changes$lower/own,workdir=disk/work$lower/own \\
+                 overlay root$lower
+         done
+         mount -t proc proc root/proc; mount --rbind /dev root/dev; rm -rf root/etc/webhookd",
+        directory.path().display(),
+        install.ancestors().nth(2).unwrap().display(),
+    ));
     let said = host.sh(&format!(
         "WEBHOOKD_BIN_DIR={} chroot {root} {} 2>&1",
         tests::world::binaries().display(),
