@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use protocol::{BlockInfo, Reply, ReplyFrame, Request, RequestFrame, Text, Until, frame};
+use protocol::{BlockInfo, Reply, ReplyFrame, Request, RequestFrame, Status, Text, Until, frame};
 use tempfile::TempDir;
 
 /// One connection, one request.
@@ -69,5 +69,22 @@ pub(crate) fn block_info(offences: u32) -> BlockInfo {
         requester: Some([10, 9, 0, 2].into()),
         offences,
         in_force: true,
+    }
+}
+
+/// A privd that has nothing to complain of.
+pub(crate) fn status() -> Status {
+    Status {
+        version: Text::truncated(env!("CARGO_PKG_VERSION")),
+        pid: 12,
+        firewall: Text::truncated("ufw"),
+        enforce: true,
+        problem: None,
+        live_blocks: 3,
+        not_in_force: 0,
+        max_blocks: 2000,
+        queued: 0,
+        drift: 0,
+        verified_at: None,
     }
 }

@@ -93,21 +93,10 @@ mod tests {
     use protocol::Text;
 
     use super::*;
+    use crate::fake_privd;
 
     fn well() -> Status {
-        Status {
-            version: Text::truncated("0.1.0"),
-            pid: 12,
-            firewall: Text::truncated("ufw"),
-            enforce: true,
-            problem: None,
-            live_blocks: 3,
-            not_in_force: 0,
-            max_blocks: 2000,
-            queued: 0,
-            drift: 0,
-            verified_at: None,
-        }
+        Status { version: Text::truncated("0.1.0"), ..fake_privd::status() }
     }
 
     #[test]

@@ -96,21 +96,10 @@ mod tests {
 
     use super::*;
     use crate::ctl::check::finding::State;
+    use crate::fake_privd;
 
     fn well() -> Status {
-        Status {
-            version: Text::truncated(OURS),
-            pid: 12,
-            firewall: Text::truncated("ufw"),
-            enforce: true,
-            problem: None,
-            live_blocks: 3,
-            not_in_force: 0,
-            max_blocks: 10,
-            queued: 0,
-            drift: 0,
-            verified_at: None,
-        }
+        Status { max_blocks: 10, ..fake_privd::status() }
     }
 
     #[test]
