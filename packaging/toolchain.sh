@@ -51,9 +51,14 @@ install_packages() {
     done
     ((${#missing[@]})) || return 0
     echo "Installing with apt-get, to stay: ${missing[*]}"
+    apt_install "${missing[@]}" >/dev/null ||
+        die "packages are missing; on Debian or Ubuntu run: sudo apt-get install ${missing[*]}"
+}
+
+# Asks nothing, and waits for another apt.
+apt_install() {
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
     # Old lists may do: the installation decides.
     "${apt[@]}" update || true
-    "${apt[@]}" install --no-install-recommends "${missing[@]}" >/dev/null ||
-        die "packages are missing; on Debian or Ubuntu run: sudo apt-get install ${missing[*]}"
+    "${apt[@]}" install --no-install-recommends "$@"
 }
