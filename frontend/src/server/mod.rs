@@ -1,10 +1,14 @@
 //! webhookd: from start to stop.
 
+pub mod admission;
 pub mod answer;
+pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod config;
 pub mod confinement;
+pub mod health;
+pub mod intake;
 pub mod logging;
 pub mod reload;
 pub mod routes;

@@ -2,21 +2,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::body::BodyLimitExceeded;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use protocol::{Block, EventId, Outcome, Target, Targets, Untrusted, Verdict, canonical};
-use slog::{Logger, info, warn};
+use protocol::{Block, EventId, Outcome, Target, Targets, Verdict, canonical};
+use slog::{Logger, warn};
 
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
+use crate::server::admission::Rejection;
 use crate::server::answer::{self, Answered};
-use crate::server::auth;
-use crate::server::body::{Alert, BodyError, Candidate};
+use crate::server::body::{Alert, Candidate};
 use crate::server::reload::Current;
+use crate::server::{admission, audit, health, intake};
 
 /// Everything a request is judged by.
 #[derive(Debug)]
@@ -41,47 +40,33 @@ pub async fn handle(
 ) -> HttpResponse {
     let event = new_event();
     let access = service.current.read();
-    let client = request.peer_addr().map(|peer| canonical(peer.ip()));
-    let Some(client) = client.filter(|client| access.allow_clients.contain(*client)) else {
-        return turn_away(
-            &service.log,
-            event,
-            client,
-            "source not in allowlist",
-            "this client's address is not in allow-clients of webhookd.toml",
-        );
+    let address = request.peer_addr().map(|peer| canonical(peer.ip()));
+    let address = match admission::allowed(&access, address) {
+        Ok(address) => address,
+        Err(rejection) => return turn_away(&service.log, event, address, rejection),
     };
     match (request.method(), request.path()) {
-        (&Method::GET, "/healthz") => return answer::fine("webhookd is alive"),
-        (&Method::GET, "/readyz") => return ready(&privd).await,
+        (&Method::GET, "/healthz") => return health::alive(),
+        (&Method::GET, "/readyz") => return health::ready(&privd).await,
         _ => {}
     }
-    let presented = auth::bearer(header(&request, &AUTHORIZATION));
-    let token = match presented.map(|token| access.tokens.find(token)) {
-        Ok(Some(name)) => name,
-        Ok(None) => {
-            return turn_away(
-                &service.log,
-                event,
-                Some(client),
-                "bad token",
-                "the token is wrong: the connector's Authorization header must be `Bearer ` and a token of the token file",
-            );
-        }
-        Err(reason) => {
-            return turn_away(
-                &service.log,
-                event,
-                Some(client),
-                reason,
-                "no token: add the header `Authorization: Bearer TOKEN` to the connector",
-            );
-        }
+    let caller = match admission::authenticated(&access, address, request.headers()) {
+        Ok(caller) => caller,
+        Err(rejection) => return turn_away(&service.log, event, Some(address), rejection),
     };
-    let response = post(&request, payload, &service, &privd, (event, client)).await;
-    info!(service.log, "webhook"; "status" => response.status().as_u16(), "token" => token,
-        "client" => %client, "path" => %Untrusted(request.path()), "event" => %event);
+    let response = post(&request, payload, &service, &privd, (event, address)).await;
+    audit::answered(&service.log, event, &caller, request.path(), response.status().as_u16());
     response
+}
+
+fn turn_away(
+    log: &Logger,
+    event: EventId,
+    client: Option<IpAddr>,
+    rejection: Rejection,
+) -> HttpResponse {
+    audit::turned_away(log, event, client, rejection.reason);
+    answer::unauthorized(rejection.reason, rejection.message)
 }
 
 async fn post(
@@ -117,37 +102,13 @@ async fn post(
             "content-type must be application/json: add the header `Content-Type: application/json` to the connector",
         );
     }
-    let alert = match read(payload, service).await {
+    let alert = match intake::read(payload, service).await {
         Ok(alert) => alert,
         Err(response) => return response,
     };
     match alert {
         Ok(alert) => block(alert, privd, (event, client), &service.log).await,
         Err(error) => answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
-    }
-}
-
-/// Reads a body up to the cap, within the deadline, and understands it, while few others are in
-/// memory.
-async fn read(
-    payload: Payload,
-    service: &Service,
-) -> Result<Result<Alert, BodyError>, HttpResponse> {
-    let collect = async {
-        let _permit = service.bodies.acquire().await;
-        let body = payload.to_bytes_limited(service.max_body).await?;
-        Ok::<_, BodyLimitExceeded>(body.map(|body| Alert::parse(&body)))
-    };
-    match tokio::time::timeout(BODY_DEADLINE, collect).await {
-        Ok(Ok(Ok(alert))) => Ok(alert),
-        Ok(Ok(Err(_))) => Err(answer::error(StatusCode::BAD_REQUEST, "the body broke off")),
-        Ok(Err(_)) => {
-            let message = format!("the body exceeds limits.max-body of {} bytes", service.max_body);
-            Err(answer::error(StatusCode::PAYLOAD_TOO_LARGE, &message))
-        }
-        Err(_) => {
-            Err(answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))
-        }
     }
 }
 
@@ -218,34 +179,6 @@ fn without_privd(targets: &Targets, error: &PrivdError) -> Vec<Verdict> {
     targets.as_slice().iter().map(verdict).collect()
 }
 
-async fn ready(privd: &PrivdClient) -> HttpResponse {
-    match privd.status().await {
-        Ok(status)
-            if status.problem.is_none()
-                && status.verified_at.is_some()
-                && status.not_in_force == 0 =>
-        {
-            answer::fine("ready")
-        }
-        _ => answer::error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not ready; `webhookctl status` says why",
-        ),
-    }
-}
-
-fn turn_away(
-    log: &Logger,
-    event: EventId,
-    client: Option<IpAddr>,
-    reason: &str,
-    message: &str,
-) -> HttpResponse {
-    let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
-    warn!(log, "unauthorized"; "reason" => reason, "client" => client, "event" => %event);
-    answer::unauthorized(reason, message)
-}
-
 fn header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
 }
@@ -255,11 +188,10 @@ fn is_json(content_type: Option<&str>) -> bool {
     media.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// For a whole body.
-const BODY_DEADLINE: Duration = Duration::from_secs(20);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use actix_web::body::to_bytes;
     use protocol::{Reply, Request, Term, Text};
     use serde_json::{Value, json};
