@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use protocol::{BlockInfo, Reply, ReplyFrame, Request, RequestFrame, Status, Text, Until, frame};
+use protocol::{
+    BlockInfo, Durations, Reply, ReplyFrame, Request, RequestFrame, Status, Text, Until, frame,
+};
 use tempfile::TempDir;
 
 /// One connection, one request.
@@ -86,5 +88,7 @@ pub(crate) fn status() -> Status {
         queued: 0,
         drift: 0,
         verified_at: None,
+        changes: Durations::default(),
+        lost_lines: 0,
     }
 }

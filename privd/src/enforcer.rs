@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use protocol::{Block, Lift, Outcome, Reply, Target, Text, Unblock, Until, Verdict};
+use protocol::{Block, Durations, Lift, Outcome, Reply, Target, Text, Unblock, Until, Verdict};
 use slog::{Logger, error, warn};
 
 use crate::audit;
@@ -107,6 +107,7 @@ impl Enforcer {
             stamp: engine.stamp(),
             drift: 0,
             verified_at: None,
+            changes: Durations::default(),
         };
         let published = Arc::new(Published::new(state.clone(), engine.changing()));
         Self {
@@ -284,7 +285,12 @@ impl Enforcer {
         {
             batch.give_up(&problem);
         }
-        let effects = self.engine.apply(&batch.changes());
+        let changes = batch.changes();
+        let started = (self.clock)().steady;
+        let effects = self.engine.apply(&changes);
+        if !changes.is_empty() {
+            self.state.changes.note((self.clock)().steady.saturating_sub(started));
+        }
         batch.take(effects);
         let settled = batch.settle();
         if !settled.is_empty() {

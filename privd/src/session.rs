@@ -173,6 +173,8 @@ impl Session {
             queued: self.published.queued.load(Ordering::Relaxed),
             drift: snapshot.drift,
             verified_at: snapshot.verified_at,
+            changes: snapshot.changes,
+            lost_lines: 0,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use protocol::{Enforced, Target, Text};
+use protocol::{Durations, Enforced, Target, Text};
 
 use crate::clock;
 use crate::config::Config;
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub drift: u64,
     /// When that was, in seconds since the Unix epoch.
     pub verified_at: Option<u64>,
+    /// How long each batch of changes took.
+    pub changes: Durations,
 }
 
 impl Snapshot {

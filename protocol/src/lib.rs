@@ -30,7 +30,7 @@
 //! tests in `message.rs`):
 //!
 //! ```text
-//! 02                                 version 2
+//! 03                                 version 3
 //! 47 00 00 00                        71 bytes follow
 //! 07 00 00 00 00 00 00 00            request id 7
 //! 00 00 00 00                        Block
@@ -45,6 +45,7 @@
 //! Nothing here does I/O except [`frame::read`] and [`frame::write`] on a caller's stream; the
 //! frontend uses the same parts under tokio.
 
+mod durations;
 mod error;
 pub mod frame;
 mod message;
@@ -53,6 +54,7 @@ mod target;
 mod text;
 mod untrusted;
 
+pub use durations::Durations;
 pub use error::{FrameError, TargetError};
 pub use frame::VERSION;
 pub use message::{

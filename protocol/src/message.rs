@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Refusal, Target, Term, Text, Until, Verdict};
+use crate::{Durations, Refusal, Target, Term, Text, Until, Verdict};
 
 /// The most targets in one request.
 pub const MAX_TARGETS: usize = 10_000;
@@ -288,6 +288,10 @@ pub struct Status {
     pub drift: u64,
     /// When rules and kernel were last read back, in seconds since the Unix epoch.
     pub verified_at: Option<u64>,
+    /// How long each batch of changes took, read back included, since privd started.
+    pub changes: Durations,
+    /// Lines of privd's audit log that could not be written since it started.
+    pub lost_lines: u64,
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub struct Answer {
     pub head: String,
     /// The body as JSON; null when it is not.
     pub json: Value,
+    /// The body as text.
+    pub text: String,
 }
 
 impl Answer {
@@ -118,5 +120,6 @@ pub fn read_answer(connection: &mut Connection) -> std::io::Result<Answer> {
     let length = length.lines().find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     connection.read_exact(&mut body)?;
-    Ok(Answer { status, head, json: serde_json::from_slice(&body).unwrap_or_default() })
+    let text = String::from_utf8(body).unwrap();
+    Ok(Answer { status, head, json: serde_json::from_str(&text).unwrap_or_default(), text })
 }

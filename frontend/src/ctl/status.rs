@@ -22,6 +22,7 @@ struct Answer {
     queued: u64,
     drift: u64,
     verified_at: Option<String>,
+    lost_lines: u64,
 }
 
 impl Answer {
@@ -39,6 +40,7 @@ impl Answer {
             queued: status.queued,
             drift: status.drift,
             verified_at: status.verified_at.map(rfc3339),
+            lost_lines: status.lost_lines,
         }
     }
 }
@@ -68,6 +70,12 @@ fn lines(status: &Status) -> Vec<String> {
             "drift         {} {times} a block was missing and had to be put back, since \
              webhook-privd started",
             status.drift
+        ));
+    }
+    if status.lost_lines > 0 {
+        lines.push(format!(
+            "LINES LOST    {} of the audit log, since webhook-privd started: is the disk full?",
+            status.lost_lines
         ));
     }
     if status.not_in_force > 0 {

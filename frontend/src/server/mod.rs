@@ -10,6 +10,7 @@ pub mod confinement;
 pub mod health;
 pub mod intake;
 pub mod logging;
+pub mod metrics;
 pub mod reload;
 pub mod routes;
 pub mod tls;
@@ -27,6 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::privd_client::PrivdClient;
 use crate::server::config::{Config, ConfigError};
+use crate::server::metrics::Metrics;
 use crate::server::reload::{Access, Current};
 use crate::server::routes::Service;
 use crate::server::watchdog::Hearts;
@@ -69,6 +71,7 @@ async fn serve(
     let address = listener.local_addr()?;
     let service = web::Data::new(Service {
         current,
+        metrics: Metrics::new(),
         max_body: config.limits.max_body,
         bodies: tokio::sync::Semaphore::new(config.limits.max_bodies_in_flight),
         log: log.clone(),

@@ -12,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use sd_notify::NotifyState;
 use slog::{Logger, error, info};
 use tokio::signal::unix::Signal;
+use x509_parser::parse_x509_certificate;
 
 use crate::server::StartError;
 use crate::server::auth::Tokens;
@@ -38,6 +39,14 @@ impl Access {
         let certificate = Arc::new(tls::certificate(&config.tls)?);
         let tokens = Tokens::load(&config.token_file)?;
         Ok(Self { allow_clients: config.allow_clients.clone(), tokens, certificate })
+    }
+
+    /// When the certificate expires, in seconds since the Unix epoch.
+    #[must_use]
+    pub fn certificate_ends(&self) -> Option<i64> {
+        let leaf = self.certificate.cert.first()?;
+        let (_, parsed) = parse_x509_certificate(leaf).ok()?;
+        Some(parsed.validity().not_after.timestamp())
     }
 
     /// SHA-256 of the leaf, as `openssl x509 -fingerprint -sha256` prints it.

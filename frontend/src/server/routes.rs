@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,14 +14,17 @@ use crate::privd_client::{PrivdClient, PrivdError, new_event};
 use crate::server::admission::Rejection;
 use crate::server::answer::{self, Answered};
 use crate::server::body::{Alert, Candidate};
+use crate::server::metrics::{Metrics, Readings};
 use crate::server::reload::Current;
-use crate::server::{admission, audit, health, intake};
+use crate::server::{admission, audit, health, intake, metrics};
 
 /// Everything a request is judged by.
 #[derive(Debug)]
 pub struct Service {
     /// Who may post, and what lets them in.
     pub current: Arc<Current>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Bytes of a body at most.
     pub max_body: usize,
     /// One permit for each body that may be in memory.
@@ -43,30 +46,62 @@ pub async fn handle(
     let address = request.peer_addr().map(|peer| canonical(peer.ip()));
     let address = match admission::allowed(&access, address) {
         Ok(address) => address,
-        Err(rejection) => return turn_away(&service.log, event, address, rejection),
+        Err(rejection) => return turn_away(&service, event, address, rejection),
     };
-    match (request.method(), request.path()) {
-        (&Method::GET, "/healthz") => return health::alive(),
-        (&Method::GET, "/readyz") => return health::ready(&privd).await,
+    let anonymous = !request.headers().contains_key(AUTHORIZATION);
+    match request.path() {
+        "/healthz" if reads(request.method()) => return health::alive(),
+        "/readyz" if reads(request.method()) && anonymous => return health::ready(&privd).await,
         _ => {}
     }
     let caller = match admission::authenticated(&access, address, request.headers()) {
         Ok(caller) => caller,
-        Err(rejection) => return turn_away(&service.log, event, Some(address), rejection),
+        Err(rejection) => return turn_away(&service, event, Some(address), rejection),
     };
-    let response = post(&request, payload, &service, &privd, (event, address)).await;
+    // Read every few seconds by whoever watches: neither counted nor logged.
+    match request.path() {
+        "/readyz" if reads(request.method()) => {
+            return health::ready_in_words(&privd, access.certificate_ends()).await;
+        }
+        "/metrics" if reads(request.method()) => {
+            return metrics(&service, &privd, access.certificate_ends()).await;
+        }
+        _ => {}
+    }
+    let response = match request.path() {
+        "/blockip" => post(&request, payload, &service, &privd, (event, address)).await,
+        "/healthz" | "/readyz" | "/metrics" => {
+            answer::error(StatusCode::METHOD_NOT_ALLOWED, "this is read with GET")
+        }
+        _ => answer::error(
+            StatusCode::NOT_FOUND,
+            "there is nothing here; the webhook is POST /blockip",
+        ),
+    };
+    service.metrics.answered(response.status().as_u16());
     audit::answered(&service.log, event, &caller, request.path(), response.status().as_u16());
     response
 }
 
 fn turn_away(
-    log: &Logger,
+    service: &Service,
     event: EventId,
     client: Option<IpAddr>,
     rejection: Rejection,
 ) -> HttpResponse {
-    audit::turned_away(log, event, client, rejection.reason);
+    service.metrics.turned_away(rejection.reason);
+    audit::turned_away(&service.log, event, client, rejection.reason);
     answer::unauthorized(rejection.reason, rejection.message)
+}
+
+async fn metrics(
+    service: &Service,
+    privd: &PrivdClient,
+    certificate_ends: Option<i64>,
+) -> HttpResponse {
+    let status = privd.status().await.ok();
+    let text = service.metrics.text(&Readings { privd: status.as_ref(), certificate_ends });
+    HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(text)
 }
 
 async fn post(
@@ -76,12 +111,6 @@ async fn post(
     privd: &PrivdClient,
     (event, client): (EventId, IpAddr),
 ) -> HttpResponse {
-    if request.path() != "/blockip" {
-        return answer::error(
-            StatusCode::NOT_FOUND,
-            "there is nothing here; the webhook is POST /blockip",
-        );
-    }
     if request.method() != Method::POST {
         return answer::error(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -107,7 +136,11 @@ async fn post(
         Err(response) => return response,
     };
     match alert {
-        Ok(alert) => block(alert, privd, (event, client), &service.log).await,
+        Ok(alert) => {
+            let answered = block(alert, privd, (event, client), &service.log).await;
+            answered.iter().for_each(|one| service.metrics.decided(&one.outcome));
+            answer::results(&answered)
+        }
         Err(error) => answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }
@@ -117,7 +150,7 @@ async fn block(
     privd: &PrivdClient,
     (event, client): (EventId, IpAddr),
     log: &Logger,
-) -> HttpResponse {
+) -> Vec<Answered> {
     let targets: Vec<Target> =
         alert.candidates.iter().filter_map(|candidate| candidate.target.clone().ok()).collect();
     let verdicts = match Targets::try_from(targets) {
@@ -142,7 +175,7 @@ async fn block(
             }
         }
     };
-    answer::results(&paired(alert.candidates, verdicts))
+    paired(alert.candidates, verdicts)
 }
 
 /// Each address as it was written with its verdict; privd answers in the request's order.
@@ -179,6 +212,11 @@ fn without_privd(targets: &Targets, error: &PrivdError) -> Vec<Verdict> {
     targets.as_slice().iter().map(verdict).collect()
 }
 
+/// GET, and what RFC 9110 9.3.2 has beside it.
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 fn header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
 }
@@ -208,7 +246,8 @@ mod tests {
         let privd = PrivdClient::new(&fake.socket(), Duration::ZERO);
         let client = IpAddr::from([10, 9, 0, 2]);
         let log = Logger::root(slog::Discard, slog::o!());
-        let response = block(alert, &privd, (EventId(7), client), &log).await;
+        let answered = block(alert, &privd, (EventId(7), client), &log).await;
+        let response = answer::results(&answered);
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body()).await.unwrap();
         let Request::Block(asked) = fake.asked() else { panic!("not a block") };

@@ -26,7 +26,7 @@ fn hex(bytes: &[u8]) -> String {
 fn golden_block() {
     let frame = frame::encode(&block_of(vec!["198.51.100.7".parse().unwrap()])).unwrap();
     let golden = concat!(
-        "02",
+        "03",
         "47000000",
         "0700000000000000",
         "00000000",
@@ -51,7 +51,7 @@ fn golden_block_of_a_network_with_texts() {
         block.term = Term::seconds(3600);
     }
     let golden = concat!(
-        "02",
+        "03",
         "66000000",
         "0700000000000000",
         "00000000",
@@ -73,10 +73,10 @@ fn golden_verbs_and_replies() {
     let show = Request::Show("198.51.100.7".parse().unwrap());
     let unblock = Request::Unblock(Unblock { event: EventId(2), targets: None, immune_for: 600 });
     for (request, golden) in [
-        (list, "020f000000010000000000000002000000000200"),
-        (show, "02150000000100000000000000030000000000 0000c633640720"),
-        (unblock, "0221000000010000000000000001000000020000000000000000000000000000 000058020000"),
-        (Request::Status, "020c000000010000000000000004000000"),
+        (list, "030f000000010000000000000002000000000200"),
+        (show, "03150000000100000000000000030000000000 0000c633640720"),
+        (unblock, "0321000000010000000000000001000000020000000000000000000000000000 000058020000"),
+        (Request::Status, "030c000000010000000000000004000000"),
     ] {
         let frame = frame::encode(&RequestFrame { id: 1, request }).unwrap();
         assert_eq!(hex(&frame), golden.replace(' ', ""));
@@ -95,10 +95,51 @@ fn golden_verbs_and_replies() {
         let golden = format!("010000000000000000000000c633640720{golden}0000000000000000");
         assert!(frame.ends_with(&golden), "{frame} does not end with {golden}");
     }
+    let mut changes = Durations::default();
+    changes.note(std::time::Duration::from_millis(7));
+    let status = Status {
+        version: Text::default(),
+        pid: 1,
+        firewall: Text::default(),
+        enforce: true,
+        problem: None,
+        live_blocks: 2,
+        not_in_force: 3,
+        max_blocks: 4,
+        queued: 5,
+        drift: 6,
+        verified_at: None,
+        changes,
+        lost_lines: 8,
+    };
+    let reply = ReplyFrame { id: 1, reply: Reply::Status(Box::new(status)) };
+    let golden = concat!(
+        "04000000",
+        "0000000000000000",
+        "01000000",
+        "0000000000000000",
+        "01",
+        "00",
+        "0200000000000000",
+        "0300000000000000",
+        "0400000000000000",
+        "0500000000000000",
+        "0600000000000000",
+        "00",
+        "0000000000000000",
+        "0100000000000000",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "00000000000000000000000000000000",
+        "581b000000000000",
+        "0800000000000000",
+    );
+    let frame = hex(&frame::encode(&reply).unwrap());
+    assert!(frame.ends_with(golden), "{frame} does not end with {golden}");
     let busy = ReplyFrame { id: 1, reply: Reply::Busy };
-    assert_eq!(hex(&frame::encode(&busy).unwrap()), "020c000000010000000000000006000000");
+    assert_eq!(hex(&frame::encode(&busy).unwrap()), "030c000000010000000000000006000000");
     let forbidden = ReplyFrame { id: 1, reply: Reply::Forbidden };
-    assert_eq!(hex(&frame::encode(&forbidden).unwrap()), "020c000000010000000000000005000000");
+    assert_eq!(hex(&frame::encode(&forbidden).unwrap()), "030c000000010000000000000005000000");
 }
 
 #[test]
