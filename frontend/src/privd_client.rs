@@ -15,7 +15,7 @@ use protocol::{
     Block, EventId, FrameError, Lift, List, Page, Reply, ReplyFrame, Request, RequestFrame, Shown,
     Status, Target, Unblock, Verdict, frame,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -232,14 +232,17 @@ async fn write_frames(
     connection: Connection,
 ) {
     // The reading task holds a clone of the connection, so this ends by a failed write.
-    while let Some(frame) = frames.recv().await {
-        if stream.write_all(&frame).await.is_err() {
+    let mut waiting = Vec::new();
+    while frames.recv_many(&mut waiting, OUTGOING).await > 0 {
+        if stream.write_all(&waiting.concat()).await.is_err() {
             return connection.break_off(Broken::Lost);
         }
+        waiting.clear();
     }
 }
 
-async fn read_frames(mut stream: OwnedReadHalf, connection: Connection) {
+async fn read_frames(stream: OwnedReadHalf, connection: Connection) {
+    let mut stream = BufReader::new(stream);
     loop {
         match read_frame(&mut stream).await {
             Ok(ReplyFrame { id, reply }) => {
@@ -255,7 +258,7 @@ async fn read_frames(mut stream: OwnedReadHalf, connection: Connection) {
     }
 }
 
-async fn read_frame(stream: &mut OwnedReadHalf) -> Result<ReplyFrame, FrameError> {
+async fn read_frame(stream: &mut BufReader<OwnedReadHalf>) -> Result<ReplyFrame, FrameError> {
     let mut header = [0; frame::HEADER_LEN];
     stream.read_exact(&mut header).await?;
     let mut payload = vec![0; frame::payload_len::<ReplyFrame>(header)?];

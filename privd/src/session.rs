@@ -1,6 +1,6 @@
 //! One connection: requests in, replies out, each in its own thread.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -52,13 +52,15 @@ impl Session {
         };
         let thread = thread::Builder::new().name("writer".into()).stack_size(STACK);
         let Ok(writing) = thread.spawn(writer) else { return };
-        let mut incoming = Frames { stream, deadline: None };
+        let mut incoming = BufReader::new(Frames { stream, deadline: None });
         while take.send(()).is_ok() {
-            incoming.deadline = None;
+            // What is in the buffer has begun.
+            let begun = !incoming.buffer().is_empty();
+            incoming.get_mut().deadline = if begun { frame_deadline() } else { None };
             match frame::read::<RequestFrame>(&mut incoming) {
                 Ok(message) => self.dispatch(message, &load, &replies),
                 Err(error) => {
-                    self.end(&error, &mut incoming.stream);
+                    self.end(&error, &mut incoming.get_mut().stream);
                     break;
                 }
             }
@@ -183,7 +185,7 @@ impl Session {
             FrameError::Closed => return,
             // The one thing that two releases can always tell each other.
             FrameError::Version { .. } => {
-                drop(io::Write::write_all(stream, &frame::version_notice()));
+                drop(stream.write_all(&frame::version_notice()));
             }
             _ => {}
         }
@@ -218,13 +220,18 @@ impl Read for Frames {
         self.stream.set_read_timeout(left)?;
         let read = self.stream.read(buffer)?;
         if self.deadline.is_none() {
-            self.deadline = Instant::now().checked_add(FRAME_DEADLINE);
+            self.deadline = frame_deadline();
         }
         Ok(read)
     }
 }
 
-/// Writes replies until the connection ends; a peer that does not read loses it.
+fn frame_deadline() -> Option<Instant> {
+    Instant::now().checked_add(FRAME_DEADLINE)
+}
+
+/// Writes replies until the connection ends, as many at once as wait; a peer that does not read loses
+/// it.
 fn write(
     mut stream: UnixStream,
     outgoing: &Receiver<Outgoing>,
@@ -232,20 +239,31 @@ fn write(
     load: &AtomicUsize,
 ) -> Result<(), FrameError> {
     stream.set_write_timeout(Some(FRAME_DEADLINE))?;
-    while let Ok((reply, weight)) = outgoing.recv() {
-        if let Err(error) = frame::write(&mut stream, &reply) {
-            drop(stream.shutdown(Shutdown::Both));
-            return Err(error);
+    while let Ok(first) = outgoing.recv() {
+        let (mut frames, mut taken) = (Vec::new(), 0_usize);
+        let mut next = Some(first);
+        while let Some((reply, weight)) = next {
+            frames.extend(frame::encode(&reply)?);
+            taken = taken.saturating_add(1);
+            load.fetch_sub(weight, Ordering::Relaxed);
+            next = if frames.len() < AT_ONCE { outgoing.try_recv().ok() } else { None };
         }
-        load.fetch_sub(weight, Ordering::Relaxed);
+        if let Err(error) = stream.write_all(&frames) {
+            drop(stream.shutdown(Shutdown::Both));
+            return Err(error.into());
+        }
         // Cannot fail: each reply's request took a place.
-        let _ = give_back.try_recv();
+        for _ in 0..taken {
+            let _ = give_back.try_recv();
+        }
     }
     Ok(())
 }
 
 /// For the rest of a frame once it has begun, and for a reply to be taken.
 const FRAME_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of replies that are written in one call, and the last one's more.
+const AT_ONCE: usize = 16 << 10;
 /// Unanswered requests of one connection.
 const IN_FLIGHT: usize = 512;
 /// Targets in the unanswered blocks of one connection: two of the largest requests, or more small

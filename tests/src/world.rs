@@ -248,7 +248,13 @@ impl World {
     /// A new TLS connection from wherever the calling thread is.
     #[must_use]
     pub fn connect_here(&self) -> Connection {
-        let stream = std::net::TcpStream::connect("10.9.0.1:5001").unwrap();
+        self.connect_to(5001)
+    }
+
+    /// The same to another port, where another server shows webhookd's certificate.
+    #[must_use]
+    pub fn connect_to(&self, port: u16) -> Connection {
+        let stream = std::net::TcpStream::connect(("10.9.0.1", port)).unwrap();
         self.client.handshake(stream, "10.9.0.1")
     }
 

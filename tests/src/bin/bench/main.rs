@@ -1,6 +1,8 @@
 //! The benchmark behind `tests/bench`: webhookd's whole road against bare ufw, as ratios of medians
 //! over interleaved pairs of one run. Ends with status 1 when a bar is missed.
 
+mod throughput;
+
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -8,23 +10,46 @@ use tests::World;
 use tests::https::{self, Connection};
 
 fn main() {
-    let pairs = match std::env::args().nth(1).map(|text| text.parse()) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let pairs = match arguments.first().map(|text| text.parse()) {
         None => 20,
         Some(Ok(pairs @ 1..)) => pairs,
-        Some(_) => {
-            eprintln!("usage: tests/bench [PAIRS]   (default 20; below 20 is for trying out)");
-            std::process::exit(64);
-        }
+        Some(_) => usage(),
     };
+    let wanted = arguments.get(1).map(String::as_str);
+    if wanted.is_some_and(|name| !PARTS.iter().any(|(part, _)| *part == name)) {
+        usage();
+    }
     let mut report = Report::default();
     println!("{pairs} interleaved pairs each; medians; P-256 certificate; new TLS connections");
-    for rules in [0, 100, 1000] {
-        new_block(rules, pairs, &mut report);
+    for (name, measure) in PARTS {
+        if wanted.is_none_or(|wanted| wanted == name) {
+            measure(pairs, &mut report);
+        }
     }
-    many_at_once(pairs.div_ceil(4), &mut report);
-    known_and_bad(pairs.max(20) * 5, &mut report);
     println!("{}", if report.missed == 0 { "every bar is met" } else { "a bar is MISSED" });
     std::process::exit(i32::from(report.missed > 0));
+}
+
+fn usage() -> ! {
+    let names = PARTS.map(|(name, _)| name).join(", ");
+    eprintln!("usage: tests/bench [PAIRS [PART]]   (default 20; below 20 is for trying out)");
+    eprintln!("parts: {names}");
+    std::process::exit(64);
+}
+
+/// Each in worlds of its own.
+const PARTS: [(&str, fn(usize, &mut Report)); 4] = [
+    ("new-block", new_blocks),
+    ("many", many_at_once),
+    ("known", known_and_bad),
+    ("throughput", throughput::measure),
+];
+
+fn new_blocks(pairs: usize, report: &mut Report) {
+    for rules in [0, 100, 1000] {
+        new_block(rules, pairs, report);
+    }
 }
 
 /// A new block over HTTPS, verified and cut, against the bare ufw calls it needs.
@@ -69,7 +94,8 @@ fn bare_ufw(world: &World, rule: &[&str]) -> Duration {
 
 /// A thousand addresses in one alert, and a hundred alerts over ten connections, against one bare
 /// prepend where as many rules stand.
-fn many_at_once(rounds: usize, report: &mut Report) {
+fn many_at_once(pairs: usize, report: &mut Report) {
+    let rounds = pairs.div_ceil(4);
     let world = world_with(0);
     let (thousand, hundred) = (with_rules(2000), with_rules(200));
     let (mut alert, mut alerts) = (Vec::new(), Vec::new());
@@ -127,7 +153,8 @@ fn one_after_another(world: &World, addresses: &[String]) {
 }
 
 /// What starts no process: an address that is blocked, and a bad token, against the handshake.
-fn known_and_bad(rounds: usize, report: &mut Report) {
+fn known_and_bad(pairs: usize, report: &mut Report) {
+    let rounds = pairs.max(20) * 5;
     let world = world_with(0);
     world.block("198.18.0.1");
     let known = json!({ "ip": "198.18.0.1" }).to_string();
