@@ -165,7 +165,10 @@ fn sentence(one: &Answered) -> String {
         Outcome::Blocked(_) => more(format!("Blocked IP: {ip}")),
         Outcome::AlreadyBlocked(_) => more(format!("IP already blocked: {ip}")),
         Outcome::WouldBlock(_) => more(format!("Would block IP (observe mode): {ip}")),
-        Outcome::Invalid => format!("Invalid IP: {ip} {detail}"),
+        Outcome::Invalid => match &one.candidate.target {
+            Err(mistake) => format!("Invalid IP: {ip} {mistake}"),
+            Ok(_) => format!("Invalid IP: {ip} {detail}"),
+        },
         Outcome::Refused(refusal) => {
             more(format!("Refused to block {ip}: it is {}", refusal.explanation()))
         }

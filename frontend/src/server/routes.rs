@@ -107,6 +107,10 @@ async fn post(
         Err(response) => return response,
     };
     match alert {
+        // Kibana repeats whatever is not 2xx, and nothing is to be mended here.
+        Ok(alert) if alert.candidates.is_empty() => answer::fine(
+            "Nothing to block: a notification that alerts have recovered blocks nobody",
+        ),
         Ok(alert) => block(alert, privd, (event, client), &service.log).await,
         Err(error) => answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
     }
@@ -150,7 +154,8 @@ fn paired(candidates: Vec<Candidate>, verdicts: Vec<Verdict>) -> Vec<Answered> {
     let mut verdicts = verdicts.into_iter();
     let answered = candidates.into_iter().map(|candidate| {
         let (outcome, detail) = match &candidate.target {
-            Err(error) => (Outcome::Invalid, error.clone()),
+            // The answer has its words.
+            Err(_) => (Outcome::Invalid, String::new()),
             Ok(target) => match verdicts.next().filter(|verdict| verdict.target == *target) {
                 Some(verdict) => (verdict.outcome, verdict.detail.to_string()),
                 None => (Outcome::Failed, "webhook-privd gave no verdict".to_owned()),
