@@ -107,10 +107,7 @@ async fn post(
         Err(response) => return response,
     };
     match alert {
-        // Kibana repeats whatever is not 2xx, and nothing is to be mended here.
-        Ok(alert) if alert.candidates.is_empty() => answer::fine(
-            "Nothing to block: a notification that alerts have recovered blocks nobody",
-        ),
+        Ok(alert) if alert.candidates.is_empty() => answer::recovered(),
         Ok(alert) => block(alert, privd, (event, client), &service.log).await,
         Err(error) => answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
     }
