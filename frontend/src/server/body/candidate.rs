@@ -129,17 +129,23 @@ impl Candidates {
     }
 
     fn read_one(&mut self, text: &str) -> Result<(), BodyError> {
-        let target = text.parse().map_err(|error| AddressError::of(text, error));
-        self.take(text, target)
+        self.take(text, || text.parse().map_err(|error| AddressError::of(text, error)))
     }
 
     /// Takes what is no address, with the reason.
     pub(super) fn refuse(&mut self, text: &str, error: AddressError) -> Result<(), BodyError> {
-        self.take(text, Err(error))
+        self.take(text, || Err(error))
     }
 
-    fn take(&mut self, text: &str, target: Result<Target, AddressError>) -> Result<(), BodyError> {
-        let candidate = Candidate { text: Text::truncated(text).to_string(), target };
+    fn take(
+        &mut self,
+        text: &str,
+        target: impl FnOnce() -> Result<Target, AddressError>,
+    ) -> Result<(), BodyError> {
+        if self.seen.contains(text) {
+            return Ok(());
+        }
+        let candidate = Candidate { text: Text::truncated(text).to_string(), target: target() };
         if self.seen.insert(candidate.key()) {
             if self.list.len() >= MAX_TARGETS {
                 return Err(BodyError::TooMany);

@@ -82,14 +82,17 @@ pub(super) struct At {
     pub(super) place: Place,
     /// What is taken.
     pub(super) takes: Takes,
+    /// The row of the table: what stands further up is preferred.
+    pub(super) rank: usize,
 }
 
 impl At {
     /// At the whole body.
-    pub(super) const BODY: Self = Self { path: "", place: Place::Body, takes: Takes::Body };
+    pub(super) const BODY: Self =
+        Self { path: "", place: Place::Body, takes: Takes::Body, rank: usize::MAX };
     /// At an alert document.
     pub(super) const DOCUMENT: Self =
-        Self { path: "", place: Place::Documents, takes: Takes::Documents };
+        Self { path: "", place: Place::Documents, takes: Takes::Documents, rank: usize::MAX };
 
     /// The same place for what is taken from its elements, or from one of its keys.
     pub(super) fn taking(self, takes: Takes) -> Self {
@@ -98,35 +101,32 @@ impl At {
 
     /// One key further; None if no documented field is there.
     pub(super) fn step(self, key: &str) -> Option<Self> {
+        let first = key.bytes().next()?;
         let mut inside = None;
-        for field in FIELDS {
+        for (rank, field) in FIELDS.iter().enumerate() {
             if self.place == Place::Documents && field.place == Place::Body {
                 continue;
             }
             for path in field.paths {
-                let Some(rest) = self.below(path).and_then(|below| below.strip_prefix(key)) else {
-                    continue;
-                };
+                let below = self.below(path).filter(|below| below.bytes().next() == Some(first));
+                let Some(rest) = below.and_then(|below| below.strip_prefix(key)) else { continue };
                 if rest.is_empty() {
-                    return Some(Self { path, place: self.place, takes: field.takes });
+                    return Some(Self { path, place: self.place, takes: field.takes, rank });
                 }
                 if rest.starts_with('.') {
-                    let length = path.len().saturating_sub(rest.len());
-                    inside = path.get(..length);
+                    inside = path.get(..path.len().saturating_sub(rest.len()));
                 }
             }
         }
-        inside.map(|path| Self { path, place: self.place, takes: Takes::Inside })
+        inside.map(|path| Self { path, takes: Takes::Inside, ..self })
     }
 
     fn below(self, path: &'static str) -> Option<&'static str> {
-        let below = path.strip_prefix(self.path)?;
-        if self.path.is_empty() { Some(below) } else { below.strip_prefix('.') }
-    }
-
-    /// The row of the table, from the top: what stands further up is preferred.
-    pub(super) fn rank(self) -> usize {
-        FIELDS.iter().take_while(|field| !field.paths.contains(&self.path)).count()
+        if self.path.is_empty() {
+            Some(path)
+        } else {
+            path.strip_prefix(self.path)?.strip_prefix('.')
+        }
     }
 }
 
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     fn takes(place: Place, keys: &[&str]) -> Option<Takes> {
-        let start = At { path: "", place, takes: Takes::Inside };
+        let start = At { place, takes: Takes::Inside, ..At::BODY };
         keys.iter().try_fold(start, |at, key| at.step(key)).map(|at| at.takes)
     }
 

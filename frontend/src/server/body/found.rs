@@ -102,9 +102,8 @@ impl Found {
             Takes::Duration => self.duration(term::parse(text))?,
             Takes::Text(label) | Takes::TextIfAny(label) if !text.trim().is_empty() => {
                 let best = self.best(label);
-                let rank = at.rank();
-                if best.as_ref().is_none_or(|(taken, _)| rank < *taken) {
-                    *best = Some((rank, Text::truncated(text)));
+                if best.as_ref().is_none_or(|(rank, _)| at.rank < *rank) {
+                    *best = Some((at.rank, Text::truncated(text)));
                 }
             }
             Takes::Terms | Takes::Text(_) | Takes::TextIfAny(_) => {}

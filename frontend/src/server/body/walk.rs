@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use crate::server::body::BodyError;
 use crate::server::body::candidate::AddressError;
-use crate::server::body::fields::{At, Place, Takes};
+use crate::server::body::fields::{At, Takes};
 use crate::server::body::found::Found;
 use crate::server::body::mistake::Mistake;
 use crate::term;
@@ -90,7 +90,7 @@ impl Value<'_> {
                 TermKey::Value => Takes::Addresses,
                 TermKey::Other => Takes::Inside,
             };
-            let at = At { path: "", place: Place::Documents, takes };
+            let at = At::DOCUMENT.taking(takes);
             match takes {
                 Takes::Inside => drop(map.next_value::<IgnoredAny>()?),
                 _ => map.next_value_seed(Value { found: &mut *self.found, at })?,
