@@ -174,44 +174,47 @@ fn each_unusable_body_is_answered_with_what_to_mend() {
         (0..=10_000).map(|n| format!("198.{}.{}.7", n / 256, n % 256)).collect();
     let many = json!({ "ips": many }).to_string();
     let deep = "[".repeat(100_000);
+    let deep_elsewhere = format!("{{\"x\":{deep}");
     for (body, words) in [
-        ("", "not JSON"),
-        (" ", "not JSON"),
-        ("ip=203.0.113.45", "not JSON"),
-        ("{\"ip\":}", "not JSON"),
+        ("", "it is empty"),
+        (" ", "it is empty"),
+        ("ip=203.0.113.45", "is a form"),
+        ("{\"ip\":}", "a value is missing"),
         ("{\"ip\":\"203.0.113.45\"", "not JSON"),
         ("{\"ip\":\"203.0.113.45\"} x", "not JSON"),
-        ("{'ip':'203.0.113.45'}", "not JSON"),
-        (deep.as_str(), "not JSON"),
+        ("{'ip':'203.0.113.45'}", "quotes are not JSON's"),
+        ("{\"ip\":203.0.113.45}", "no quotes"),
+        ("{\"ips\":[\"203.0.113.45\",]}", "a comma too many"),
+        ("{\"alerts\":[{\\\"_id\\\":\\\"8f\\\"}]}", "write three"),
+        (deep.as_str(), "64 deep"),
+        (deep_elsewhere.as_str(), "64 deep"),
         // Kibana sends a template that did not render to JSON as a JSON string.
-        ("\"{\\\"ip\\\":}\"", "not JSON"),
-        ("\"203.0.113.45\"", good),
-        ("[]", "must be a JSON object"),
-        ("[\"203.0.113.45\"]", "must be a JSON object"),
+        ("\"{\\\"ip\\\":}\"", "a value is missing"),
+        ("\"error rendering mustache template \\\"{{x}\\\": Unclosed tag at 4\"", "Unclosed tag"),
+        ("[]", "missing or invalid 'ip'"),
         ("7", "must be a JSON object"),
         ("true", "must be a JSON object"),
         ("null", "must be a JSON object"),
         ("{}", "missing or invalid 'ip'"),
         ("{\"IP\":\"203.0.113.45\"}", "missing or invalid 'ip'"),
         ("{\"host\":{\"ip\":\"203.0.113.45\"}}", "missing or invalid 'ip'"),
-        ("{\"ip\":203}", "missing or invalid 'ip'"),
+        ("{\"alerts\":[{\"host\":{\"ip\":\"203.0.113.45\"}}]}", "name no `source.ip`"),
+        ("{\"ip\":203}", "Invalid IP: 203 not a text"),
         ("{\"ip\":null}", "missing or invalid 'ip'"),
-        ("{\"ip\":true}", "missing or invalid 'ip'"),
-        ("{\"ip\":{}}", "missing or invalid 'ip'"),
-        ("{\"ip\":\"\"}", "missing or invalid 'ip'"),
+        ("{\"ip\":true}", "Invalid IP: true not a text"),
+        ("{\"ip\":{}}", "Invalid IP: {...} is an object"),
+        ("{\"ip\":\"\"}", "never fill {{context.source.ip}}"),
         ("{\"ip\":\" \\t \"}", "missing or invalid 'ip'"),
         ("{\"ip\":\"{{context.alerts.0.source.ip}}\"}", "not rendered"),
         ("{\"ip\":\"{{{context.source.ip}}}\"}", "not rendered"),
         ("{\"ips\":[\"203.0.113.45\",\"{{x}}\"]}", "not rendered"),
-        ("{\"ip\":\"203.0.113.45\",\"ips\":[\"203.0.113.46\"]}", "both"),
-        ("{\"ips\":\"203.0.113.45\"}", "missing or invalid 'ips'"),
-        ("{\"ips\":{\"0\":\"203.0.113.45\"}}", "missing or invalid 'ips'"),
-        ("{\"ips\":null}", "missing or invalid 'ips'"),
-        ("{\"ips\":[7]}", "missing or invalid 'ips'"),
-        ("{\"ips\":[[\"203.0.113.45\"]]}", "missing or invalid 'ips'"),
+        ("{\"alerts\":{{{context.alerts.asJSON}}}}", "not rendered"),
+        ("{\"ips\":{\"0\":\"203.0.113.45\"}}", "Invalid IP: {...} is an object"),
+        ("{\"ips\":null}", "missing or invalid 'ip'"),
+        ("{\"ips\":[7]}", "Invalid IP: 7 not a text"),
         ("{\"ips\":[]}", "missing or invalid 'ip"),
         ("{\"ips\":[\"\",\" \"]}", "missing or invalid 'ip"),
-        (many.as_str(), "10001 addresses"),
+        (many.as_str(), "more than 10000 addresses"),
         ("{\"ip\":\"203.0.113.45\",\"reason\":7}", "'reason'"),
         ("{\"ip\":\"203.0.113.45\",\"rule_name\":[]}", "'rule_name'"),
         ("{\"ip\":\"203.0.113.45\",\"alert_id\":{}}", "'alert_id'"),
@@ -249,6 +252,47 @@ fn each_unusable_body_is_answered_with_what_to_mend() {
 }
 
 #[test]
+fn what_a_template_renders_is_understood_in_whatever_form() {
+    let world = World::new();
+    let two = ["198.51.100.23", "198.51.100.24"];
+    for (body, addresses) in [
+        ("\"198.51.100.23\"", &two[..1]),
+        ("198.51.100.23,198.51.100.24", &two),
+        ("[\"198.51.100.23\",\"198.51.100.24\"]", &two),
+        ("{\"ip\":\"198.51.100.23\",\"ips\":[\"198.51.100.24\"]}", &two),
+        ("{\"ips\":\"198.51.100.23,198.51.100.24\"}", &two),
+        ("{\"ips\":[[\"198.51.100.23\"],null]}", &two[..1]),
+        (
+            "{\"alerts\":[{\"source\":{\"ip\":\"198.51.100.23\"}},{\"source.ip\":\"198.51.100.24\"}]}",
+            &two,
+        ),
+        ("{\"context\":{\"hits\":[{\"_source\":{\"source.ip\":\"198.51.100.23\"}}]}}", &two[..1]),
+    ] {
+        let answer = proper(world.post_text(body));
+        assert_eq!(answer.status, 200, "{body}: {answer:?}");
+        let results = answer.json["results"].as_array().unwrap();
+        let answered: Vec<&str> = results.iter().map(|one| one["ip"].as_str().unwrap()).collect();
+        assert_eq!(answered, addresses, "{body}: {answer:?}");
+    }
+    let glued = proper(world.post(&json!({ "ips": ["198.51.100.23", "198.51.100.7203.0.113.7"] })));
+    assert_eq!((glued.status, glued.outcomes()), (207, vec!["already-blocked", "invalid"]));
+    assert!(glued.message().contains("{\"alerts\":{{{context.alerts.asJSON}}}}"), "{glued:?}");
+}
+
+#[test]
+fn a_recovered_notification_is_answered_200_and_blocks_nobody() {
+    let world = webhookd_alone("");
+    for body in [
+        json!({ "ip": "203.0.113.45", "alert": { "actionGroup": "recovered" } }),
+        json!({ "alerts": [{ "source.ip": "203.0.113.45", "kibana.alert.status": "recovered" }] }),
+    ] {
+        let answer = proper(world.post(&body));
+        assert_eq!((answer.status, answer.outcomes()), (200, vec![]), "{answer:?}");
+        assert!(answer.message().contains("recovered"), "{answer:?}");
+    }
+}
+
+#[test]
 fn an_address_that_could_be_read_in_two_ways_is_invalid() {
     let world = webhookd_alone("");
     for text in [
@@ -275,7 +319,6 @@ fn an_address_that_could_be_read_in_two_ways_is_invalid() {
         "2001:db8:::7",
         "2001:db8::7::",
         "203.0.113.45:22",
-        "203.0.113.45\n203.0.113.46",
         "203.0.113.45\u{0}",
         "２０３.０.１１３.４５",
         "any",

@@ -40,7 +40,7 @@ pub fn results(answered: &[Answered]) -> HttpResponse {
         message: shortened(&output),
         error: (!in_force).then(|| shortened(&output)),
         output: Some(output),
-        results,
+        results: Some(results),
         // The guide's script ended with status 2 when ufw had failed.
         code: (status == StatusCode::INTERNAL_SERVER_ERROR).then_some(2),
         ..Body::default()
@@ -50,6 +50,21 @@ pub fn results(answered: &[Answered]) -> HttpResponse {
         response.insert_header((RETRY_AFTER, retry_after(answered)));
     }
     response.json(body)
+}
+
+/// Answers a notification that alerts have recovered: nothing is to be mended, and Kibana would
+/// repeat whatever is not 2xx.
+#[must_use]
+pub fn recovered() -> HttpResponse {
+    let message = "Nothing to block: a notification that alerts have recovered blocks nobody";
+    let body = Body {
+        status: "ok",
+        message: message.to_owned(),
+        output: Some(message.to_owned()),
+        results: Some(Vec::new()),
+        ..Body::default()
+    };
+    HttpResponse::build(StatusCode::OK).json(body)
 }
 
 /// Answers a request that was turned away, with the sentence that says what to mend.
@@ -98,8 +113,8 @@ struct Body {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u8>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    results: Vec<ResultBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<ResultBody>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -165,7 +180,10 @@ fn sentence(one: &Answered) -> String {
         Outcome::Blocked(_) => more(format!("Blocked IP: {ip}")),
         Outcome::AlreadyBlocked(_) => more(format!("IP already blocked: {ip}")),
         Outcome::WouldBlock(_) => more(format!("Would block IP (observe mode): {ip}")),
-        Outcome::Invalid => format!("Invalid IP: {ip} {detail}"),
+        Outcome::Invalid => match &one.candidate.target {
+            Err(mistake) => format!("Invalid IP: {ip} {mistake}"),
+            Ok(_) => format!("Invalid IP: {ip} {detail}"),
+        },
         Outcome::Refused(refusal) => {
             more(format!("Refused to block {ip}: it is {}", refusal.explanation()))
         }
@@ -246,6 +264,18 @@ mod tests {
         let response = results(&[one(quota(7), ""), one(Outcome::Pending, "")]);
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers().get(RETRY_AFTER), None);
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_told_the_template_that_works() {
+        let text = "203.0.113.7\u{1b}";
+        let target = Err(crate::server::body::AddressError::Unknown);
+        let candidate = Candidate { text: text.to_owned(), target };
+        let sentence =
+            sentence(&Answered { candidate, outcome: Outcome::Invalid, detail: String::new() });
+        let start = r"Invalid IP: 203.0.113.7\u{1b} not an IP address or network; ";
+        assert!(sentence.starts_with(start), "{sentence}");
+        assert!(sentence.ends_with("{\"ip\":\"{{context.alerts.0.source.ip}}\"}"), "{sentence}");
     }
 
     #[test]

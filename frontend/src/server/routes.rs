@@ -136,6 +136,7 @@ async fn post(
         Err(response) => return response,
     };
     match alert {
+        Ok(alert) if alert.candidates.is_empty() => answer::recovered(),
         Ok(alert) => {
             let answered = block(alert, privd, (event, client), &service.log).await;
             answered.iter().for_each(|one| service.metrics.decided(&one.outcome));
@@ -183,7 +184,8 @@ fn paired(candidates: Vec<Candidate>, verdicts: Vec<Verdict>) -> Vec<Answered> {
     let mut verdicts = verdicts.into_iter();
     let answered = candidates.into_iter().map(|candidate| {
         let (outcome, detail) = match &candidate.target {
-            Err(error) => (Outcome::Invalid, error.clone()),
+            // The answer has its words.
+            Err(_) => (Outcome::Invalid, String::new()),
             Ok(target) => match verdicts.next().filter(|verdict| verdict.target == *target) {
                 Some(verdict) => (verdict.outcome, verdict.detail.to_string()),
                 None => (Outcome::Failed, "webhook-privd gave no verdict".to_owned()),
