@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use actix_http::{Request, Response};
+use actix_web::body::BoxBody;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -11,10 +14,14 @@ use protocol::{Block, EventId, Outcome, Target, Targets, Verdict, canonical};
 use slog::{Logger, warn};
 
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
-use crate::server::admission::Rejection;
+use crate::server::admission::{Caller, Presented, Rejection};
 use crate::server::answer::{self, Answered};
+use crate::server::attempts::Attempts;
 use crate::server::body::{Alert, Candidate};
-use crate::server::reload::Current;
+use crate::server::connection::Peer;
+use crate::server::places::Places;
+use crate::server::refusals::Refusals;
+use crate::server::reload::{Access, Current};
 use crate::server::{admission, audit, health, intake};
 
 /// Everything a request is judged by.
@@ -24,13 +31,17 @@ pub struct Service {
     pub current: Arc<Current>,
     /// Bytes of a body at most.
     pub max_body: usize,
-    /// One permit for each body that may be in memory.
-    pub bodies: tokio::sync::Semaphore,
+    /// A place for each large body that may be in memory.
+    pub bodies: Arc<Places>,
+    /// Who has presented wrong tokens lately.
+    pub attempts: Attempts,
+    /// What is refused without an answer.
+    pub refusals: Refusals,
     /// The logger.
     pub log: Logger,
 }
 
-/// Answers one request: allowlist, token, path, method, type, body, privd. Nothing is said to a
+/// Answers one request: allowlist, token or certificate, path, method, type, body, privd. Nothing is said to a
 /// stranger but 401, and nothing of a body is read before its sender is known.
 pub async fn handle(
     request: HttpRequest,
@@ -39,34 +50,78 @@ pub async fn handle(
     privd: Data<PrivdClient>,
 ) -> HttpResponse {
     let event = new_event();
+    let peer = request.conn_data::<Peer>();
+    let _working = peer.map(Peer::begin_work);
     let access = service.current.read();
     let address = request.peer_addr().map(|peer| canonical(peer.ip()));
     let address = match admission::allowed(&access, address) {
         Ok(address) => address,
-        Err(rejection) => return turn_away(&service.log, event, address, rejection),
+        Err(rejection) => return turn_away(&service, event, address, rejection),
     };
     match (request.method(), request.path()) {
         (&Method::GET, "/healthz") => return health::alive(),
         (&Method::GET, "/readyz") => return health::ready(&privd).await,
         _ => {}
     }
-    let caller = match admission::authenticated(&access, address, request.headers()) {
+    let caller = match authenticate(&service, &access, address, request.headers(), peer) {
         Ok(caller) => caller,
-        Err(rejection) => return turn_away(&service.log, event, Some(address), rejection),
+        Err(rejection) => return turn_away(&service, event, Some(address), rejection),
     };
     let response = post(&request, payload, &service, &privd, (event, address)).await;
     audit::answered(&service.log, event, &caller, request.path(), response.status().as_u16());
     response
 }
 
+/// Lets a client that waits for `100 Continue` send its body, if its sender is known.
+///
+/// # Errors
+/// The answer that it gets instead.
+pub fn expected(service: &Service, request: Request) -> Result<Request, Response<BoxBody>> {
+    let access = service.current.read();
+    let address = request.peer_addr().map(|peer| canonical(peer.ip()));
+    let admitted = admission::allowed(&access, address).and_then(|address| {
+        authenticate(
+            service,
+            &access,
+            address,
+            &request.head().headers,
+            request.conn_data::<Peer>(),
+        )
+    });
+    match admitted {
+        Ok(_) => Ok(request),
+        Err(rejection) => Err(turn_away(service, new_event(), address, rejection).into()),
+    }
+}
+
+fn authenticate(
+    service: &Service,
+    access: &Access,
+    address: IpAddr,
+    headers: &HeaderMap,
+    peer: Option<&Peer>,
+) -> Result<Caller, Rejection> {
+    let certificates = peer.map(|peer| peer.certificates.as_slice()).unwrap_or_default();
+    let presented = Presented { headers, certificates };
+    admission::authenticated(access, &service.attempts, address, presented, Instant::now())
+}
+
 fn turn_away(
-    log: &Logger,
+    service: &Service,
     event: EventId,
     client: Option<IpAddr>,
     rejection: Rejection,
 ) -> HttpResponse {
-    audit::turned_away(log, event, client, rejection.reason);
-    answer::unauthorized(rejection.reason, rejection.message)
+    let Rejection { reason, message, retry_after } = rejection;
+    match (retry_after, client) {
+        // As many as they like to cause.
+        (Some(_), Some(client)) => service.refusals.note(&service.log, client, &reason),
+        _ => audit::turned_away(&service.log, event, client, reason),
+    }
+    match retry_after {
+        Some(seconds) => answer::slowed_down(reason, message, seconds),
+        None => answer::unauthorized(reason, message),
+    }
 }
 
 async fn post(
@@ -102,7 +157,7 @@ async fn post(
             "content-type must be application/json: add the header `Content-Type: application/json` to the connector",
         );
     }
-    let alert = match intake::read(payload, service).await {
+    let alert = match intake::read(payload, request.headers(), client, service).await {
         Ok(alert) => alert,
         Err(response) => return response,
     };

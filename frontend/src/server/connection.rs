@@ -1,0 +1,156 @@
+//! A connection that is let in: its place, its deadlines, and what its handshake has shown.
+//!
+//! actix-http has a deadline for the first head and for a connection at rest. It has none for a head
+//! that follows, for a body in chunks that nobody reads any more, and for a peer that does not take
+//! its answer: these are here. While a request is worked on none runs: that has its own.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_http::Extensions;
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
+
+use crate::server::places::Place;
+
+/// What actix-http reads requests from.
+pub struct Connection {
+    tls: TlsStream<TcpStream>,
+    work: Work,
+    phase: Phase,
+    deadline: Pin<Box<Sleep>>,
+    // Given back when the socket is closed, and so the last.
+    _place: Place,
+}
+
+/// What it does while no request is worked on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// Nothing: how long is actix-http's.
+    Rests,
+    /// It takes in a head, or what is left of a body.
+    Reads,
+    /// It gives out an answer, or says goodbye.
+    Writes,
+}
+
+/// What requests know of their connection.
+#[derive(Debug)]
+pub struct Peer {
+    /// The chain that the client has shown, the leaf first; none is shown without `tls.client-ca`.
+    pub certificates: Vec<CertificateDer<'static>>,
+    work: Work,
+}
+
+impl Peer {
+    /// Puts it where requests of the connection find it.
+    pub fn introduce(connection: &Connection, requests: &mut Extensions) {
+        let (_, session) = connection.tls.get_ref();
+        let certificates = session.peer_certificates().unwrap_or_default().to_vec();
+        requests.insert(Self { certificates, work: connection.work.clone() });
+    }
+
+    /// Begins the work on a request, until the guard is dropped.
+    #[must_use]
+    pub fn begin_work(&self) -> Working {
+        self.work.0.set(true);
+        Working(self.work.clone())
+    }
+}
+
+/// Whether a request is worked on.
+#[derive(Clone, Debug, Default)]
+struct Work(Rc<Cell<bool>>);
+
+/// While one is.
+#[derive(Debug)]
+pub struct Working(Work);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.0.set(false);
+    }
+}
+
+impl Connection {
+    /// Takes over what the handshake has made.
+    #[must_use]
+    pub fn new(tls: TlsStream<TcpStream>, place: Place) -> Self {
+        let deadline = Box::pin(tokio::time::sleep(HEAD_DEADLINE));
+        Self { tls, work: Work::default(), phase: Phase::Rests, deadline, _place: place }
+    }
+
+    /// Ends the connection when it takes too long over what it does.
+    fn keep_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.work.0.get() {
+            self.phase = Phase::Rests;
+        }
+        let over = self.phase != Phase::Rests && self.deadline.as_mut().poll(context).is_ready();
+        if over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+
+    fn enter(&mut self, phase: Phase, within: Duration, context: &mut Context<'_>) {
+        if self.phase != phase && !self.work.0.get() {
+            self.phase = phase;
+            let end = Instant::now();
+            self.deadline.as_mut().reset(end.checked_add(within).unwrap_or(end));
+            // Polled, it wakes.
+            let _ = self.deadline.as_mut().poll(context);
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.keep_deadline(context)?;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.tls).poll_read(context, buffer);
+        if buffer.filled().len() > before && self.phase == Phase::Rests {
+            self.enter(Phase::Reads, HEAD_DEADLINE, context);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.keep_deadline(context)?;
+        self.enter(Phase::Writes, ANSWER_DEADLINE, context);
+        Pin::new(&mut self.tls).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.keep_deadline(context)?;
+        let flushed = Pin::new(&mut self.tls).poll_flush(context);
+        if flushed.is_ready() && self.phase == Phase::Writes {
+            self.phase = Phase::Rests;
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.keep_deadline(context)?;
+        self.enter(Phase::Writes, ANSWER_DEADLINE, context);
+        Pin::new(&mut self.tls).poll_shutdown(context)
+    }
+}
+
+/// For a request's head.
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+/// For taking an answer; the kernel takes most at once.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
