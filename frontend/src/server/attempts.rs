@@ -36,7 +36,7 @@ impl Attempts {
         let after = before.checked_add(PRICE).unwrap_or(before);
         let over = after.saturating_duration_since(now).saturating_sub(FREE);
         if !over.is_zero() {
-            let wait = over.as_millis().div_ceil(1000);
+            let wait = over.as_nanos().div_ceil(Duration::from_secs(1).as_nanos());
             return Err(u32::try_from(wait).unwrap_or(u32::MAX));
         }
         if own {

@@ -1,8 +1,9 @@
 //! A connection that is let in: its place, its deadlines, and what its handshake has shown.
 //!
-//! actix-http has a deadline for the first head and for a connection at rest. It has none for a head
-//! that follows, for a body in chunks that nobody reads any more, and for a peer that does not take
-//! its answer: these are here. While a request is worked on none runs: that has its own.
+//! actix-http has a deadline for the first head, and one for a connection at rest, which each byte of
+//! an unfinished TLS record puts off. It has none for a head that follows, for a body in chunks that
+//! nobody reads any more, and for a peer that does not take its answer. While a request is worked on
+//! there is none here: that has its own.
 
 use std::cell::Cell;
 use std::io;
@@ -15,7 +16,7 @@ use actix_http::Extensions;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use crate::server::places::Place;
@@ -25,20 +26,34 @@ pub struct Connection {
     tls: TlsStream<TcpStream>,
     work: Work,
     phase: Phase,
-    deadline: Pin<Box<Sleep>>,
+    /// None while a request is worked on. One that does not count is not kept: it would wake
+    /// actix-http, which then puts its own off.
+    deadline: Option<Pin<Box<Sleep>>>,
     // Given back when the socket is closed, and so the last.
     _place: Place,
 }
 
-/// What it does while no request is worked on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
-    /// Nothing: how long is actix-http's.
+    /// A request is worked on.
+    Works,
+    /// Nothing happens.
     Rests,
     /// It takes in a head, or what is left of a body.
     Reads,
     /// It gives out an answer, or says goodbye.
     Writes,
+}
+
+impl Phase {
+    const fn deadline(self) -> Option<Duration> {
+        match self {
+            Self::Works => None,
+            Self::Rests => Some(REST_DEADLINE),
+            Self::Reads => Some(HEAD_DEADLINE),
+            Self::Writes => Some(ANSWER_DEADLINE),
+        }
+    }
 }
 
 /// What requests know of their connection.
@@ -83,26 +98,37 @@ impl Connection {
     /// Takes over what the handshake has made.
     #[must_use]
     pub fn new(tls: TlsStream<TcpStream>, place: Place) -> Self {
-        let deadline = Box::pin(tokio::time::sleep(HEAD_DEADLINE));
-        Self { tls, work: Work::default(), phase: Phase::Rests, deadline, _place: place }
+        let phase = Phase::Rests;
+        let deadline = phase.deadline().map(tokio::time::sleep).map(Box::pin);
+        Self { tls, work: Work::default(), phase, deadline, _place: place }
     }
 
     /// Ends the connection when it takes too long over what it does.
     fn keep_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if self.work.0.get() {
-            self.phase = Phase::Rests;
+            self.enter(Phase::Works, context);
         }
-        let over = self.phase != Phase::Rests && self.deadline.as_mut().poll(context).is_ready();
+        let deadline = self.deadline.as_mut();
+        let over = deadline.is_some_and(|deadline| deadline.as_mut().poll(context).is_ready());
         if over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
-    fn enter(&mut self, phase: Phase, within: Duration, context: &mut Context<'_>) {
-        if self.phase != phase && !self.work.0.get() {
-            self.phase = phase;
-            let end = Instant::now();
-            self.deadline.as_mut().reset(end.checked_add(within).unwrap_or(end));
+    /// `100 Continue` is a part of the work.
+    fn begin_to_write(&mut self, context: &mut Context<'_>) {
+        if !self.work.0.get() {
+            self.enter(Phase::Writes, context);
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, context: &mut Context<'_>) {
+        if self.phase == phase {
+            return;
+        }
+        self.phase = phase;
+        self.deadline = phase.deadline().map(tokio::time::sleep).map(Box::pin);
+        if let Some(deadline) = &mut self.deadline {
             // Polled, it wakes.
-            let _ = self.deadline.as_mut().poll(context);
+            let _ = deadline.as_mut().poll(context);
         }
     }
 }
@@ -116,8 +142,9 @@ impl AsyncRead for Connection {
         self.keep_deadline(context)?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.tls).poll_read(context, buffer);
-        if buffer.filled().len() > before && self.phase == Phase::Rests {
-            self.enter(Phase::Reads, HEAD_DEADLINE, context);
+        // What comes while an answer is given out is counted with it.
+        if buffer.filled().len() > before && !self.work.0.get() && self.phase != Phase::Writes {
+            self.enter(Phase::Reads, context);
         }
         read
     }
@@ -130,7 +157,7 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.keep_deadline(context)?;
-        self.enter(Phase::Writes, ANSWER_DEADLINE, context);
+        self.begin_to_write(context);
         Pin::new(&mut self.tls).poll_write(context, bytes)
     }
 
@@ -138,19 +165,21 @@ impl AsyncWrite for Connection {
         self.keep_deadline(context)?;
         let flushed = Pin::new(&mut self.tls).poll_flush(context);
         if flushed.is_ready() && self.phase == Phase::Writes {
-            self.phase = Phase::Rests;
+            self.enter(Phase::Rests, context);
         }
         flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.keep_deadline(context)?;
-        self.enter(Phase::Writes, ANSWER_DEADLINE, context);
+        self.begin_to_write(context);
         Pin::new(&mut self.tls).poll_shutdown(context)
     }
 }
 
 /// For a request's head.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+/// At rest; actix-http ends it earlier, and more kindly.
+const REST_DEADLINE: Duration = Duration::from_secs(35);
 /// For taking an answer; the kernel takes most at once.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);

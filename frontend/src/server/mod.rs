@@ -26,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use actix_web::web;
+use nix::sys::socket::Backlog;
 use slog::{Logger, info};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -105,15 +106,20 @@ fn listen(wanted: SocketAddr) -> Result<TcpListener, StartError> {
         return meant.then_some(listener).ok_or(StartError::OtherSocket { given: address, wanted });
     }
     let failed = |source| StartError::Bind { address: wanted, source };
-    match TcpListener::bind(wanted) {
+    let listener = match TcpListener::bind(wanted) {
         // A host without IPv6 has no [::]; every IPv4 address is what was meant there.
         Err(error)
             if wanted.ip() == Ipv6Addr::UNSPECIFIED && error.raw_os_error() == Some(NO_IPV6) =>
         {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, wanted.port())).map_err(failed)
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, wanted.port()))
         }
-        bound => bound.map_err(failed),
-    }
+        bound => bound,
+    };
+    let listener = listener.map_err(failed)?;
+    // The standard library asks for 128, which a burst fills: the next client waits a second for its
+    // second try.
+    nix::sys::socket::listen(&listener, Backlog::MAXCONN).map_err(|error| failed(error.into()))?;
+    Ok(listener)
 }
 
 /// On a host without IPv6 systemd makes 0.0.0.0:5001 of `ListenStream=5001`. Whether it has IPv6 is
