@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 use serde_json::Value;
 
 /// Trusts one certificate.
@@ -23,14 +25,32 @@ impl Client {
     /// Kibana.
     #[must_use]
     pub fn trusting(pem: &Path) -> Self {
+        Self::with(pem, None, rustls::ALL_VERSIONS)
+    }
+
+    /// The same, showing a certificate and key of its own, and with these versions of TLS alone.
+    #[must_use]
+    pub fn with(
+        pem: &Path,
+        own: Option<(&Path, &Path)>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(pem).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match own {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+                config
+                    .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap())
+                    .unwrap()
+            }
+        };
         config.resumption = rustls::client::Resumption::disabled();
         Self(Arc::new(config))
     }

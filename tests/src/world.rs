@@ -132,7 +132,7 @@ impl World {
             "webhookd.toml",
             &format!(
                 "{webhookd_toml}\ntoken-file = \"{at}/token\"\n\
-                 tls = {{ certificate = \"{at}/cert.pem\", key = \"{at}/key.pem\" }}\n"
+                 tls.certificate = \"{at}/cert.pem\"\ntls.key = \"{at}/key.pem\"\n"
             ),
         );
     }
@@ -216,7 +216,13 @@ impl World {
     /// The daemons' process ids: privd's, then webhookd's.
     #[must_use]
     pub fn daemons(&self) -> (u32, u32) {
-        (self.privd.as_ref().unwrap().id(), self.webhookd.as_ref().unwrap().id())
+        (self.privd.as_ref().unwrap().id(), self.webhookd_pid())
+    }
+
+    /// webhookd's process id alone, which may run without the other.
+    #[must_use]
+    pub fn webhookd_pid(&self) -> u32 {
+        self.webhookd.as_ref().unwrap().id()
     }
 
     /// Posts an alert as Kibana does: a new connection, the right token and type.

@@ -101,10 +101,15 @@ fn without_the_token_nothing_but_401_is_said() {
             }
         }
     }
-    // The first of two headers counts, wherever a proxy would look.
+    // Of two headers a proxy on the way could look at the other one.
     let (right, other) = (bearer(&world), bearing(&"1".repeat(64)));
-    let headers = [("Authorization", other.as_str()), ("Authorization", right.as_str()), JSON];
-    assert_eq!(ask(&world, "POST", "/blockip", &headers, ALERT).status, 401);
+    for both in [[&other, &right], [&right, &other], [&right, &right]] {
+        let headers = both.map(|value| ("Authorization", value.as_str()));
+        let headers = [&headers[..], &[JSON]].concat();
+        let answer = ask(&world, "POST", "/blockip", &headers, ALERT);
+        assert_eq!((answer.status, &answer.json["reason"]), (401, &json!("bad token")));
+        assert!(answer.message().contains("more than one Authorization"), "{answer:?}");
+    }
     // In other places the right token is not one.
     for headers in [[("X-Token", token), JSON], [("Cookie", token), JSON]] {
         assert_eq!(ask(&world, "POST", "/blockip", &headers, ALERT).status, 401);

@@ -1,10 +1,15 @@
 //! Who is let in: the allowlist first, then what they present.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::HeaderMap;
+use rustls::pki_types::CertificateDer;
 
-use crate::server::auth;
+use crate::server::attempts::Attempts;
+use crate::server::auth::Way;
+use crate::server::auth::credential::{Credential, Unclear};
+use crate::server::places::Source;
 use crate::server::reload::Access;
 
 /// Somebody who may post.
@@ -12,17 +17,30 @@ use crate::server::reload::Access;
 pub struct Caller {
     /// From where.
     pub address: IpAddr,
-    /// The name of the token.
+    /// The name of the token, or what the certificate says, which is text from outside.
     pub name: String,
+    /// How they got in.
+    pub way: Way,
 }
 
 /// Why somebody is not let in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rejection {
     /// The guide's word for it.
     pub reason: &'static str,
     /// What to mend, for who reads Kibana's log.
     pub message: &'static str,
+    /// Seconds after which it may be another; 429 then instead of 401.
+    pub retry_after: Option<u32>,
+}
+
+/// What a request presents.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// Where it may hold a token.
+    pub headers: &'a HeaderMap,
+    /// The chain that its connection has shown.
+    pub certificates: &'a [CertificateDer<'static>],
 }
 
 /// Whether the address may speak at all.
@@ -31,31 +49,64 @@ pub struct Rejection {
 /// What a stranger hears.
 pub fn allowed(access: &Access, address: Option<IpAddr>) -> Result<IpAddr, Rejection> {
     let known = address.filter(|address| access.allow_clients.contain(*address));
-    known.ok_or(Rejection {
-        reason: "source not in allowlist",
-        message: "this client's address is not in allow-clients of webhookd.toml",
-    })
+    known.ok_or(STRANGER)
 }
 
-/// Whether what is presented lets the address in.
+/// Whether what is presented lets the address in: a certificate, whatever the header holds, or a
+/// token.
 ///
 /// # Errors
 /// What is missing or wrong.
 pub fn authenticated(
     access: &Access,
+    attempts: &Attempts,
     address: IpAddr,
-    headers: &HeaderMap,
+    presented: Presented<'_>,
+    now: Instant,
 ) -> Result<Caller, Rejection> {
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match auth::bearer(header).map(|token| access.tokens.find(token)) {
-        Ok(Some(name)) => Ok(Caller { address, name: name.to_owned() }),
-        Ok(None) => Err(Rejection {
-            reason: "bad token",
-            message: "the token is wrong: the connector's Authorization header must be `Bearer ` and a token of the token file",
-        }),
-        Err(reason) => Err(Rejection {
-            reason,
-            message: "no token: add the header `Authorization: Bearer TOKEN` to the connector",
-        }),
-    }
+    let authorities = access.client_authorities.as_ref();
+    let holder = authorities.and_then(|authorities| authorities.name(presented.certificates));
+    let credential = match (Credential::of(presented.headers), holder) {
+        (Err(Unclear::Several), _) => return Err(SEVERAL),
+        (_, Some(name)) => return Ok(Caller { address, name, way: Way::Certificate }),
+        (Err(Unclear::Missing), None) => return Err(MISSING),
+        (Ok(credential), None) => credential,
+    };
+    let attempt = attempts
+        .begin(Source::of(address), now)
+        .map_err(|seconds| Rejection { retry_after: Some(seconds), ..SLOWED })?;
+    let name = credential.find(&access.tokens).ok_or(WRONG)?.to_owned();
+    attempt.was_right();
+    Ok(Caller { address, name, way: credential.way })
 }
+
+const STRANGER: Rejection = Rejection {
+    reason: "source not in allowlist",
+    message: "this client's address is not in allow-clients of webhookd.toml",
+    retry_after: None,
+};
+const MISSING: Rejection = Rejection {
+    reason: "missing bearer",
+    message: "no token: add the header `Authorization: Bearer TOKEN` to the connector, or basic \
+              authentication with user webhookd and the token as password, or a client certificate",
+    retry_after: None,
+};
+const SEVERAL: Rejection = Rejection {
+    reason: "bad token",
+    message: "more than one Authorization header: the connector's own or its basic authentication, \
+              not both",
+    retry_after: None,
+};
+const WRONG: Rejection = Rejection {
+    reason: "bad token",
+    message: "the token is wrong: the connector's Authorization header must be `Bearer ` and a token \
+              of the token file, or of basic authentication with user webhookd and the token as \
+              password",
+    retry_after: None,
+};
+const SLOWED: Rejection = Rejection {
+    reason: "too many failed attempts",
+    message: "too many failed attempts from this client: the token is not looked at for a moment. If \
+              nobody guesses, a connector there has a wrong Authorization header",
+    retry_after: None,
+};

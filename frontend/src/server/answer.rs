@@ -92,6 +92,20 @@ pub fn unauthorized(reason: &str, message: &str) -> HttpResponse {
     HttpResponse::build(StatusCode::UNAUTHORIZED).json(body)
 }
 
+/// Answers a caller that has failed too often to be judged now.
+#[must_use]
+pub fn slowed_down(reason: &str, message: &str, seconds: u32) -> HttpResponse {
+    let body = Body {
+        status: "error",
+        message: message.to_owned(),
+        error: Some(message.to_owned()),
+        reason: Some(reason.to_owned()),
+        ..Body::default()
+    };
+    let mut response = HttpResponse::build(StatusCode::TOO_MANY_REQUESTS);
+    response.insert_header((RETRY_AFTER, seconds)).json(body)
+}
+
 /// Says that something is well.
 #[must_use]
 pub fn fine(message: &str) -> HttpResponse {

@@ -9,8 +9,9 @@ use crate::server::admission::Caller;
 
 /// A request of somebody who was let in.
 pub fn answered(log: &Logger, event: EventId, caller: &Caller, path: &str, status: u16) {
-    info!(log, "webhook"; "status" => status, "token" => &caller.name,
-        "client" => %caller.address, "path" => %Untrusted(path), "event" => %event);
+    info!(log, "webhook"; "status" => status, "token" => %Untrusted(&caller.name),
+        "client" => %caller.address, "way" => caller.way.name(), "path" => %Untrusted(path),
+        "event" => %event);
 }
 
 /// Somebody who was not let in.

@@ -46,13 +46,15 @@ impl fmt::Display for Networks {
     }
 }
 
-/// The files TLS needs.
+/// The files of TLS.
 #[derive(Debug)]
 pub struct Tls {
     /// PEM: the leaf first.
     pub certificate: PathBuf,
     /// PEM.
     pub key: PathBuf,
+    /// PEM: authorities whose client certificates let in.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Bounds on what callers may take up.
@@ -60,7 +62,7 @@ pub struct Tls {
 pub struct Limits {
     /// Bytes of one body.
     pub max_body: usize,
-    /// Bodies that are read at a time.
+    /// Large bodies that are read at a time.
     pub max_bodies_in_flight: usize,
     /// Connections at a time.
     pub max_connections: usize,
@@ -103,7 +105,11 @@ impl Config {
             allow_clients: Networks(networks),
             privd_socket: keys.privd_socket,
             token_file: keys.token_file,
-            tls: Tls { certificate: keys.tls.certificate, key: keys.tls.key },
+            tls: Tls {
+                certificate: keys.tls.certificate,
+                key: keys.tls.key,
+                client_ca: keys.tls.client_ca,
+            },
             limits: Limits {
                 max_body: bytes(&keys.limits.max_body)?,
                 max_bodies_in_flight: keys.limits.max_bodies_in_flight,
@@ -160,6 +166,7 @@ impl Default for Keys {
 struct TlsKeys {
     certificate: PathBuf,
     key: PathBuf,
+    client_ca: Option<PathBuf>,
 }
 
 impl Default for TlsKeys {
@@ -167,6 +174,7 @@ impl Default for TlsKeys {
         Self {
             certificate: "/etc/webhookd/tls/cert.pem".into(),
             key: "/etc/webhookd/tls/key.pem".into(),
+            client_ca: None,
         }
     }
 }

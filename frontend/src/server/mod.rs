@@ -2,15 +2,20 @@
 
 pub mod admission;
 pub mod answer;
+pub mod attempts;
 pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod config;
 pub mod confinement;
+pub mod connection;
 pub mod health;
 pub mod intake;
 pub mod logging;
 pub mod metrics;
+pub mod pipeline;
+pub mod places;
+pub mod refusals;
 pub mod reload;
 pub mod routes;
 pub mod tls;
@@ -20,15 +25,18 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::{App, HttpServer, web};
+use actix_web::web;
+use nix::sys::socket::Backlog;
 use slog::{Logger, info};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::privd_client::PrivdClient;
+use crate::server::attempts::Attempts;
 use crate::server::config::{Config, ConfigError};
 use crate::server::metrics::Metrics;
+use crate::server::pipeline::Pipeline;
+use crate::server::places::Places;
+use crate::server::refusals::Refusals;
 use crate::server::reload::{Access, Current};
 use crate::server::routes::Service;
 use crate::server::watchdog::Hearts;
@@ -40,7 +48,6 @@ use crate::server::watchdog::Hearts;
 pub fn run(path: &Path, check: bool) -> Result<(), StartError> {
     let config = Config::load(path)?;
     let current = Arc::new(Current::new(Access::load(&config)?));
-    let tls = tls::server_config(current.clone())?;
     if check {
         return Ok(());
     }
@@ -54,7 +61,7 @@ pub fn run(path: &Path, check: bool) -> Result<(), StartError> {
         let hangups = signal(SignalKind::hangup())?;
         let files = path.to_owned();
         tokio::spawn(reload::serve_hangups(hangups, files, current.clone(), log.clone()));
-        serve(config, tls, current, listener, log.clone()).await
+        serve(config, current, listener, log.clone()).await
     };
     system.block_on(serve).map_err(StartError::Serve)?;
     info!(log, "webhookd has stopped");
@@ -63,7 +70,6 @@ pub fn run(path: &Path, check: bool) -> Result<(), StartError> {
 
 async fn serve(
     config: Config,
-    tls: rustls::ServerConfig,
     current: Arc<Current>,
     listener: TcpListener,
     log: Logger,
@@ -73,31 +79,20 @@ async fn serve(
         current,
         metrics: Metrics::new(),
         max_body: config.limits.max_body,
-        bodies: tokio::sync::Semaphore::new(config.limits.max_bodies_in_flight),
+        bodies: Places::new(config.limits.max_bodies_in_flight),
+        attempts: Attempts::default(),
+        refusals: Refusals::default(),
         log: log.clone(),
     });
-    let privd_socket = config.privd_socket;
     let hearts = Hearts::new(sd_notify::watchdog_enabled());
     let feeder = hearts.clone();
-    let server = HttpServer::new(move || {
-        hearts.begin();
-        // A connection to privd belongs to the worker whose runtime drives it.
-        let privd = web::Data::new(PrivdClient::new(&privd_socket, PRIVD_PATIENCE));
-        App::new()
-            .app_data(service.clone())
-            .app_data(privd)
-            .default_service(web::to(routes::handle))
-    })
-    .workers(WORKERS)
-    // Small answers in several writes: without it each waits for the peer's delayed ACK, 40 ms.
-    .tcp_nodelay(true)
-    .max_connections(config.limits.max_connections.div_ceil(WORKERS))
-    .tls_handshake_timeout(HANDSHAKE_DEADLINE)
-    .client_request_timeout(HEADER_DEADLINE)
-    .keep_alive(KEEP_ALIVE)
-    .shutdown_timeout(SHUTDOWN_SECONDS)
-    .listen_rustls_0_23(listener, tls)?
-    .run();
+    let pipeline = Pipeline {
+        service,
+        places: Places::new(config.limits.max_connections),
+        privd_socket: config.privd_socket,
+        hearts,
+    };
+    let server = pipeline.serve(listener)?;
     info!(log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -114,15 +109,20 @@ fn listen(wanted: SocketAddr) -> Result<TcpListener, StartError> {
         return meant.then_some(listener).ok_or(StartError::OtherSocket { given: address, wanted });
     }
     let failed = |source| StartError::Bind { address: wanted, source };
-    match TcpListener::bind(wanted) {
+    let listener = match TcpListener::bind(wanted) {
         // A host without IPv6 has no [::]; every IPv4 address is what was meant there.
         Err(error)
             if wanted.ip() == Ipv6Addr::UNSPECIFIED && error.raw_os_error() == Some(NO_IPV6) =>
         {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, wanted.port())).map_err(failed)
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, wanted.port()))
         }
-        bound => bound.map_err(failed),
-    }
+        bound => bound,
+    };
+    let listener = listener.map_err(failed)?;
+    // The standard library asks for 128, which a burst fills: the next client waits a second for its
+    // second try.
+    nix::sys::socket::listen(&listener, Backlog::MAXCONN).map_err(|error| failed(error.into()))?;
+    Ok(listener)
 }
 
 /// On a host without IPv6 systemd makes 0.0.0.0:5001 of `ListenStream=5001`. Whether it has IPv6 is
@@ -182,18 +182,6 @@ impl StartError {
     }
 }
 
-/// Threads that serve connections: a host that blocks attackers has better uses for its cores.
-const WORKERS: usize = 2;
-/// How long a request waits for privd to come back before it is answered 503.
-const PRIVD_PATIENCE: Duration = Duration::from_secs(3);
-/// For a TLS handshake.
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
-/// For a request's head.
-const HEADER_DEADLINE: Duration = Duration::from_secs(5);
-/// An idle connection is kept this long; Kibana opens a new one each time.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// For requests under way when the service stops.
-const SHUTDOWN_SECONDS: u64 = 55;
 /// There unless the kernel has no IPv6 (`ipv6.disable=1`), and not hidden by `ProcSubset=pid`.
 const IPV6_ADDRESSES: &str = "/proc/self/net/if_inet6";
 /// EAFNOSUPPORT, errno(3).

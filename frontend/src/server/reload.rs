@@ -1,5 +1,5 @@
 //! What SIGHUP reads again: who may post, and the certificate that is shown. It is exchanged as a
-//! whole, between two requests, and no connection ends by it.
+//! whole, between two requests or handshakes, and no connection ends by it.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use protocol::Untrusted;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
 use sd_notify::NotifyState;
 use slog::{Logger, error, info};
@@ -16,6 +16,7 @@ use x509_parser::parse_x509_certificate;
 
 use crate::server::StartError;
 use crate::server::auth::Tokens;
+use crate::server::auth::certificate::ClientAuthorities;
 use crate::server::config::{Config, Networks};
 use crate::server::tls;
 
@@ -26,19 +27,27 @@ pub struct Access {
     pub allow_clients: Networks,
     /// What lets them in.
     pub tokens: Tokens,
+    /// Whose certificates let them in, too.
+    pub client_authorities: Option<ClientAuthorities>,
     /// What they know us by.
     pub certificate: Arc<CertifiedKey>,
+    /// What handshakes begin with.
+    pub tls: Arc<ServerConfig>,
 }
 
 impl Access {
-    /// Reads certificate, key and token file.
+    /// Reads certificate, key, client authorities and token file.
     ///
     /// # Errors
     /// A sentence that names the file and the mend.
     pub fn load(config: &Config) -> Result<Self, StartError> {
         let certificate = Arc::new(tls::certificate(&config.tls)?);
+        let authorities = config.tls.client_ca.as_deref().map(ClientAuthorities::load);
+        let client_authorities = authorities.transpose()?;
+        let tls = Arc::new(tls::server_config(&certificate, client_authorities.as_ref())?);
         let tokens = Tokens::load(&config.token_file)?;
-        Ok(Self { allow_clients: config.allow_clients.clone(), tokens, certificate })
+        let allow_clients = config.allow_clients.clone();
+        Ok(Self { allow_clients, tokens, client_authorities, certificate, tls })
     }
 
     /// When the certificate expires, in seconds since the Unix epoch.
@@ -83,12 +92,6 @@ impl Current {
     }
 }
 
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.read().certificate))
-    }
-}
-
 /// Reads everything again at each SIGHUP; what is wrong with a file is said, and all stays as it was.
 pub async fn serve_hangups(mut hangups: Signal, path: PathBuf, current: Arc<Current>, log: Logger) {
     while hangups.recv().await.is_some() {
@@ -121,10 +124,15 @@ fn exchange(current: &Current, new: Access, path: &Path, log: &Logger) {
         old.certificate.cert != new.certificate.cert,
         format!("SHA-256 {}", new.fingerprint()),
     );
+    let authorities = match &new.client_authorities {
+        Some(authorities) => format!("{authorities:?}"),
+        None => "none".to_owned(),
+    };
+    let authorities = said(old.client_authorities != new.client_authorities, authorities);
     let tokens = said(old.tokens != new.tokens, new.tokens.names());
     let allowed = said(old.allow_clients != new.allow_clients, new.allow_clients.to_string());
     current.replace(new);
     info!(log, "read again: who may post and the certificate now, the rest at a restart";
-        "certificate" => certificate, "tokens" => %Untrusted(&tokens), "allow_clients" => allowed,
+        "certificate" => certificate, "client_ca" => authorities, "tokens" => %Untrusted(&tokens), "allow_clients" => allowed,
         "file" => %path.display());
 }

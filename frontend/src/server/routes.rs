@@ -2,8 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use actix_http::{Request, Response};
+use actix_web::body::BoxBody;
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -11,11 +16,15 @@ use protocol::{Block, EventId, Outcome, Target, Targets, Verdict, canonical};
 use slog::{Logger, warn};
 
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
-use crate::server::admission::Rejection;
+use crate::server::admission::{Caller, Presented, Rejection};
 use crate::server::answer::{self, Answered};
+use crate::server::attempts::Attempts;
 use crate::server::body::{Alert, Candidate};
+use crate::server::connection::Peer;
 use crate::server::metrics::{Metrics, Readings};
-use crate::server::reload::Current;
+use crate::server::places::Places;
+use crate::server::refusals::Refusals;
+use crate::server::reload::{Access, Current};
 use crate::server::{admission, audit, health, intake, metrics};
 
 /// Everything a request is judged by.
@@ -27,13 +36,17 @@ pub struct Service {
     pub metrics: Metrics,
     /// Bytes of a body at most.
     pub max_body: usize,
-    /// One permit for each body that may be in memory.
-    pub bodies: tokio::sync::Semaphore,
+    /// A place for each large body that may be in memory.
+    pub bodies: Arc<Places>,
+    /// Who has presented wrong tokens lately.
+    pub attempts: Attempts,
+    /// What is refused without an answer.
+    pub refusals: Refusals,
     /// The logger.
     pub log: Logger,
 }
 
-/// Answers one request: allowlist, token, path, method, type, body, privd. Nothing is said to a
+/// Answers one request: allowlist, token or certificate, path, method, type, body, privd. Nothing is said to a
 /// stranger but 401, and nothing of a body is read before its sender is known.
 pub async fn handle(
     request: HttpRequest,
@@ -42,19 +55,22 @@ pub async fn handle(
     privd: Data<PrivdClient>,
 ) -> HttpResponse {
     let event = new_event();
+    let peer = request.conn_data::<Peer>();
+    let _working = peer.map(Peer::begin_work);
     let access = service.current.read();
     let address = request.peer_addr().map(|peer| canonical(peer.ip()));
     let address = match admission::allowed(&access, address) {
         Ok(address) => address,
         Err(rejection) => return turn_away(&service, event, address, rejection),
     };
-    let anonymous = !request.headers().contains_key(AUTHORIZATION);
+    let anonymous = !request.headers().contains_key(AUTHORIZATION)
+        && peer.is_none_or(|peer| peer.certificates.is_empty());
     match request.path() {
         "/healthz" if reads(request.method()) => return health::alive(),
         "/readyz" if reads(request.method()) && anonymous => return health::ready(&privd).await,
         _ => {}
     }
-    let caller = match admission::authenticated(&access, address, request.headers()) {
+    let caller = match authenticate(&service, &access, address, request.headers(), peer) {
         Ok(caller) => caller,
         Err(rejection) => return turn_away(&service, event, Some(address), rejection),
     };
@@ -83,15 +99,57 @@ pub async fn handle(
     response
 }
 
+/// Lets a client that waits for `100 Continue` send its body, if its sender is known.
+///
+/// # Errors
+/// The answer that it gets instead.
+pub fn expected(service: &Service, request: Request) -> Result<Request, Response<BoxBody>> {
+    let access = service.current.read();
+    let address = request.peer_addr().map(|peer| canonical(peer.ip()));
+    let admitted = admission::allowed(&access, address).and_then(|address| {
+        authenticate(
+            service,
+            &access,
+            address,
+            &request.head().headers,
+            request.conn_data::<Peer>(),
+        )
+    });
+    match admitted {
+        Ok(_) => Ok(request),
+        Err(rejection) => Err(turn_away(service, new_event(), address, rejection).into()),
+    }
+}
+
+fn authenticate(
+    service: &Service,
+    access: &Access,
+    address: IpAddr,
+    headers: &HeaderMap,
+    peer: Option<&Peer>,
+) -> Result<Caller, Rejection> {
+    let certificates = peer.map(|peer| peer.certificates.as_slice()).unwrap_or_default();
+    let presented = Presented { headers, certificates };
+    admission::authenticated(access, &service.attempts, address, presented, Instant::now())
+}
+
 fn turn_away(
     service: &Service,
     event: EventId,
     client: Option<IpAddr>,
     rejection: Rejection,
 ) -> HttpResponse {
-    service.metrics.turned_away(rejection.reason);
-    audit::turned_away(&service.log, event, client, rejection.reason);
-    answer::unauthorized(rejection.reason, rejection.message)
+    let Rejection { reason, message, retry_after } = rejection;
+    service.metrics.turned_away(reason);
+    match (retry_after, client) {
+        // As many as they like to cause.
+        (Some(_), Some(client)) => service.refusals.note(&service.log, client, &reason),
+        _ => audit::turned_away(&service.log, event, client, reason),
+    }
+    match retry_after {
+        Some(seconds) => answer::slowed_down(reason, message, seconds),
+        None => answer::unauthorized(reason, message),
+    }
 }
 
 async fn metrics(
@@ -131,7 +189,7 @@ async fn post(
             "content-type must be application/json: add the header `Content-Type: application/json` to the connector",
         );
     }
-    let alert = match intake::read(payload, service).await {
+    let alert = match intake::read(payload, request.headers(), client, service).await {
         Ok(alert) => alert,
         Err(response) => return response,
     };

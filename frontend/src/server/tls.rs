@@ -7,22 +7,33 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::ResolvesServerCert;
-use rustls::sign::CertifiedKey;
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
+use crate::server::auth::certificate::ClientAuthorities;
 use crate::server::config::Tls;
 
-/// TLS as it is spoken here, with whatever certificate is in force.
+/// TLS as it is spoken here: one certificate, and one asked of the client where authorities for it
+/// are known. Sessions are not resumed: Kibana never does, and none outlives what let it in.
 ///
 /// # Errors
 /// A defect of the build.
-pub fn server_config(certificate: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
+pub fn server_config(
+    certificate: &Arc<CertifiedKey>,
+    clients: Option<&ClientAuthorities>,
+) -> Result<ServerConfig, TlsError> {
     // Named explicitly: two providers in one program would make the default ambiguous.
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(TlsError::Setup)?
-        .with_no_client_auth()
-        .with_cert_resolver(certificate);
+        .map_err(TlsError::Setup)?;
+    let config = match clients {
+        Some(clients) => config.with_client_cert_verifier(clients.verifier()),
+        None => config.with_no_client_auth(),
+    };
+    let mut config =
+        config.with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certificate))));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(config)
 }
 
@@ -48,12 +59,21 @@ pub fn certificate(files: &Tls) -> Result<CertifiedKey, TlsError> {
 /// # Errors
 /// A sentence that names the file.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::Certificate { path: path.to_owned(), source };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(failed)?
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
-    if chain.is_empty() { Err(failed(pem::Error::NoItemsFound)) } else { Ok(chain) }
+    read(path).map_err(|source| TlsError::Certificate { path: path.to_owned(), source })
+}
+
+/// Reads the authorities of client certificates.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    read(path)
+        .map_err(|error| TlsError::ClientCa { path: path.to_owned(), reason: error.to_string() })
+}
+
+fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?;
+    if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) }
 }
 
 /// Why there is no TLS.
@@ -90,6 +110,14 @@ pub enum TlsError {
         key: PathBuf,
         /// What rustls says.
         source: rustls::Error,
+    },
+    /// The authorities of client certificates.
+    #[error("tls.client-ca: {} holds no usable PEM certificate of a CA: {reason}", path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// A defect of the build.
     #[error("TLS cannot be set up: {0}")]

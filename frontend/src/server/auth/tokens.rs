@@ -1,4 +1,4 @@
-//! Who may post: tokens, compared in constant time.
+//! The tokens that let in, compared in constant time.
 
 use std::fmt;
 use std::fs;
@@ -91,16 +91,6 @@ impl Token {
     }
 }
 
-/// The credential of an `Authorization: Bearer TOKEN` header.
-///
-/// # Errors
-/// The guide's word for what is missing.
-pub fn bearer(header: Option<&str>) -> Result<&str, &'static str> {
-    let (scheme, token) =
-        header.and_then(|header| header.split_once(' ')).ok_or("missing bearer")?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err("missing bearer") }
-}
-
 fn bytes(slice: &[u8]) -> [u8; DIGEST] {
     let mut bytes = slice.iter().copied();
     std::array::from_fn(|_| bytes.next().unwrap_or_default())
@@ -188,16 +178,6 @@ mod tests {
         ] {
             let error = Tokens::parse(text).unwrap_err().to_string();
             assert!(error.contains(words), "{text:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn bearer_headers_are_read() {
-        assert_eq!(bearer(Some("Bearer abc")), Ok("abc"));
-        assert_eq!(bearer(Some("bearer  abc ")), Ok("abc"));
-        assert_eq!(bearer(Some("Bearer ")), Ok(""));
-        for header in [None, Some(""), Some("Bearer"), Some("Basic abc"), Some("abc")] {
-            assert_eq!(bearer(header), Err("missing bearer"), "{header:?}");
         }
     }
 }
