@@ -9,10 +9,11 @@ import axiosOld from "axios-old";
 
 /** Posts a body; rejects with axios' error for what is not a 2xx. */
 export function post({ config, secrets = {}, client = "axios", timeout = RESPONSE_TIMEOUT }, body) {
+  const method = config.method ?? "post";
   return CLIENTS[client].create()(config.url, {
-    method: config.method ?? "post",
+    method,
     headers: headers(config, secrets),
-    ...(body ? { data: body } : {}),
+    ...(body && !BODILESS.includes(method) ? { data: body } : {}),
     httpAgent: new HttpAgent(),
     httpsAgent: new HttpsAgent(tls(config, secrets)),
     proxy: false,
@@ -60,6 +61,7 @@ function tls({ authType, certType, verificationMode = "full", ca }, secrets) {
 
 /** By the names that package.json gives them. */
 const CLIENTS = { axios, "axios-old": axiosOld };
+const BODILESS = ["get", "delete"];
 const BASIC = "webhook-authentication-basic";
 /** `xpack.actions.responseTimeout`, in milliseconds. */
 const RESPONSE_TIMEOUT = 60_000;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::place::Place;
-use crate::world::binaries;
+use crate::world::{World, binaries};
 
 /// A Kibana that runs rules and calls webhooks.
 #[derive(Debug)]
@@ -110,6 +110,43 @@ impl From<Value> for Judgement {
     }
 }
 
+/// The connector as an operator sets it up: the CA given, the token as a secret header.
+#[must_use]
+pub fn connector(world: &World) -> Value {
+    json!({
+        "config": {
+            "url": "https://10.9.0.1:5001/blockip",
+            "method": "post",
+            "headers": { "Content-Type": "application/json" },
+            "hasAuth": false,
+            "authType": null,
+            "ca": base64_of(&world.directory.path().join("cert.pem")),
+            "verificationMode": "full",
+        },
+        "secrets": { "secretHeaders": { "Authorization": format!("Bearer {}", world.token) } },
+    })
+}
+
+/// A file as a connector keeps it.
+#[must_use]
+pub fn base64_of(file: &Path) -> String {
+    output(Command::new("openssl").args(["base64", "-A", "-in"]).arg(file))
+}
+
+/// A copy with some keys replaced; headers as a whole.
+#[must_use]
+pub fn merged(mut value: Value, changes: &Value) -> Value {
+    for (key, change) in changes.as_object().unwrap() {
+        let old = value[key].take();
+        value[key] = if old.is_object() && change.is_object() && key != "headers" {
+            merged(old, change)
+        } else {
+            change.clone()
+        };
+    }
+    value
+}
+
 /// What npm installs by `tests/kibana/package-lock.json`, under target. Whole or not at all, and once.
 fn modules() -> &'static Path {
     static MODULES: OnceLock<PathBuf> = OnceLock::new();
@@ -148,10 +185,10 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("kibana")
 }
 
-/// What a program of Node.js prints.
+/// What a program prints.
 fn output(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| {
-        panic!("{:?}: {error}: `sudo tests/run` installs nodejs and npm", command.get_program())
+        panic!("{:?}: {error}: `sudo tests/run` installs it", command.get_program())
     });
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));

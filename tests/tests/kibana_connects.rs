@@ -1,0 +1,402 @@
+//! Kibana's own client at the door: every way in, and each error that an operator reads when Kibana
+//! cannot connect. The README explains these, row by row.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tests::node::{base64_of, connector, merged};
+use tests::{Kibana, World};
+
+/// The versions of axios that Kibana came with, the newest first.
+const CLIENTS: [&str; 2] = ["axios", "axios-old"];
+
+const TEMPLATE: &str = r#"{"ip":"{{context.alerts.0.source.ip}}"}"#;
+
+#[test]
+fn each_token_that_kibana_can_keep_lets_in_and_no_other() {
+    let world = World::new();
+    let mut kibana = Kibana::at(&world.kibana);
+    let (token, wrong) = (&world.token, "0".repeat(64));
+    let bearer = |token: &str| json!({ "Authorization": format!("Bearer {token}") });
+    let in_clear = |token| {
+        let mut headers = bearer(token);
+        headers["Content-Type"] = "application/json".into();
+        json!({ "headers": headers })
+    };
+    let basic = json!({ "hasAuth": true, "authType": "webhook-authentication-basic" });
+    let before_8_10 = json!({ "hasAuth": true, "authType": null });
+    let oauth2 = json!({ "hasAuth": true, "authType": "webhook-oauth2-client-credentials" });
+    let user = |password: &str| json!({ "user": "webhookd", "password": password });
+    let secret = |token| json!({ "secretHeaders": bearer(token) });
+    // The same headers as Kibana merges them: basic, then configured ones, then secret ones.
+    let user_and_secret = |password, token| merged(user(password), &secret(token));
+    let ways = [
+        ("a header in clear", in_clear(token), json!({}), true),
+        ("a secret header", json!({}), secret(token), true),
+        ("user and password", basic.clone(), user(token), true),
+        ("user and password before 8.10", before_8_10, user(token), true),
+        (
+            "an access token",
+            oauth2.clone(),
+            json!({ "accessToken": format!("Bearer {token}") }),
+            true,
+        ),
+        ("a secret header over one in clear", in_clear(&wrong), secret(token), true),
+        ("a header over a password", merged(basic.clone(), &in_clear(token)), user(&wrong), true),
+        ("a secret header over a password", basic.clone(), user_and_secret(&wrong, token), true),
+        ("nothing", json!({}), json!({}), false),
+        ("a wrong header in clear", in_clear(&wrong), json!({}), false),
+        ("a wrong secret header", json!({}), secret(&wrong), false),
+        ("a wrong secret header over a right one", in_clear(token), secret(&wrong), false),
+        ("a wrong password", basic.clone(), user(&wrong), false),
+        ("a wrong user", basic.clone(), json!({ "user": "kibana", "password": token }), false),
+        (
+            "a wrong access token",
+            oauth2,
+            json!({ "accessToken": format!("Bearer {wrong}") }),
+            false,
+        ),
+        (
+            "no word before",
+            json!({}),
+            json!({ "secretHeaders": { "Authorization": token } }),
+            false,
+        ),
+        ("another header", json!({}), json!({ "secretHeaders": { "X-Token": token } }), false),
+    ];
+    for (row, (way, config, secrets, lets_in)) in ways.iter().enumerate() {
+        for (column, client) in CLIENTS.iter().enumerate() {
+            let mut connector = connector(&world);
+            connector["secrets"] = json!({});
+            let changes = json!({ "config": config, "secrets": secrets, "client": client });
+            let connector = merged(connector, &changes);
+            let address = format!("198.18.{column}.{row}");
+            let alerts = json!({ "rule": "threshold", "addresses": [address] });
+            let mut judgements = kibana.runs(&connector, TEMPLATE, &alerts);
+            if *lets_in {
+                assert_eq!(judgements[0].message, None, "{way}, {client}");
+                assert_eq!(judgements[0].answer["results"][0]["outcome"], "blocked", "{way}");
+                continue;
+            }
+            // Said three times an alert: that must lock nobody out.
+            for again in [Some((30, 30)), Some((0, 300)), None] {
+                let message = judgements[0].message.clone().unwrap_or_default();
+                assert!(message.starts_with("[401] Unauthorized: "), "{way}, {client}: {message}");
+                assert!(message.contains("Authorization"), "{way}, {client}: {message}");
+                assert_eq!(judgements[0].again, again, "{way}, {client}");
+                judgements = kibana.again();
+            }
+            assert_eq!(judgements.len(), 0);
+        }
+    }
+    let expected = ways.iter().filter(|(.., lets_in)| *lets_in).count() * CLIENTS.len();
+    assert_eq!(world.ctl_json("list").as_array().unwrap().len(), expected);
+    assert!(!world.logs().contains(token.as_str()));
+}
+
+#[test]
+fn a_client_certificate_lets_in_without_any_token() {
+    let mut world = World::without_daemons("ufw allow 22/tcp");
+    let at = world.path("");
+    world.server.sh(&format!("cd {at}; {TOOLS}{CLIENT_CERTIFICATES}"));
+    let config = world.read("webhookd.toml");
+    let client_ca = format!("key.pem\", client-ca = \"{at}/clients.pem\" }}");
+    world.write("webhookd.toml", &config.replace("key.pem\" }", &client_ca));
+    world.start();
+    let mut kibana = Kibana::at(&world.kibana);
+    let pair = |name: &str| {
+        let base64 = |end| base64_of(&world.directory.path().join(format!("{name}.{end}")));
+        json!({ "crt": base64("pem"), "key": base64("key") })
+    };
+    let pfx = base64_of(&world.directory.path().join("kibana.pfx"));
+    let locked =
+        json!({ "crt": pair("kibana")["crt"], "key": pair("locked")["key"], "password": "secret" });
+    let shows = |kind: &str, secrets: Value| {
+        let ssl =
+            json!({ "hasAuth": true, "authType": "webhook-authentication-ssl", "certType": kind });
+        json!({ "config": ssl, "secrets": secrets })
+    };
+    let nobody = json!({ "config": { "hasAuth": false } });
+    for (row, (who, changes, lets_in)) in [
+        ("a certificate", shows("ssl-crt-key", pair("kibana")), true),
+        ("a key with a passphrase", shows("ssl-crt-key", locked), true),
+        ("both in one file", shows("ssl-pfx", json!({ "pfx": pfx, "password": "secret" })), true),
+        ("nothing", nobody, false),
+        ("a certificate by nobody we know", shows("ssl-crt-key", pair("stranger")), false),
+        ("the server's own certificate", shows("ssl-crt-key", pair("cert")), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (column, client) in CLIENTS.iter().enumerate() {
+            let mut connector = connector(&world);
+            connector["secrets"] = json!({});
+            let connector = merged(merged(connector, &changes), &json!({ "client": client }));
+            let body = json!({ "ip": format!("198.18.{column}.{row}") }).to_string();
+            let judgement = kibana.test_button(&connector, &body);
+            assert_eq!(judgement.message.is_none(), lets_in, "{who}, {client}: {judgement:?}");
+        }
+    }
+    assert_eq!(world.ctl_json("list").as_array().unwrap().len(), 3 * CLIENTS.len());
+}
+
+#[test]
+fn what_webhookctl_init_prints_is_a_connector_that_works() {
+    let mut world = World::without_daemons("ufw allow 22/tcp");
+    let folder = world.path("made");
+    let init = ["init", "--directory", &folder, "--san", "webhook.test", "--show-token", "--json"];
+    let (text, status) = world.ctl(&init);
+    assert_eq!(status, 0, "{text}");
+    let told: Value = serde_json::from_str(&text).unwrap();
+    let told = &told["kibana"];
+    for (made, used) in
+        [("tls/cert.pem", "cert.pem"), ("tls/key.pem", "key.pem"), ("token", "token")]
+    {
+        world.write(used, &world.read(&format!("made/{made}")));
+    }
+    world.start();
+    world.write("hosts", "10.9.0.1 webhook.test\n");
+    world.kibana.sh(&format!("mount --bind {} /etc/hosts", world.path("hosts")));
+
+    let mut kibana = Kibana::at(&world.kibana);
+    let ca = base64_of(Path::new(told["ca"].as_str().unwrap()));
+    let (_, path) = told["url"].as_str().unwrap().rsplit_once(':').unwrap();
+    let mut addresses = (1..).map(|host| format!("198.18.0.{host}"));
+    for client in CLIENTS {
+        for name in ["10.9.0.1", "webhook.test"] {
+            let connector = json!({ "client": client, "config": {
+                "url": format!("https://{name}:{path}"),
+                "method": told["method"].as_str().unwrap().to_lowercase(),
+                "headers": told["headers"],
+                "ca": ca,
+            }});
+            let address = addresses.next().unwrap();
+            let alerts = json!({ "rule": "threshold", "addresses": [address] });
+            let template = told["body"].as_str().unwrap();
+            let judgements = kibana.runs(&connector, template, &alerts);
+            assert_eq!(judgements[0].message, None, "{client} {name}");
+            assert_eq!(judgements[0].answer["output"], format!("Blocked IP: {address}"));
+        }
+    }
+    // A name that is not in it, and a certificate whose CA was forgotten.
+    world.write("hosts", "10.9.0.1 webhook.test other.test\n");
+    let url = |name: &str| json!({ "config": { "url": format!("https://{name}:{path}") } });
+    let connector = merged(connector(&world), &json!({ "config": { "ca": ca } }));
+    for (changes, words) in [
+        (url("webhook.test"), None),
+        (url("other.test"), Some("[ERR_TLS_CERT_ALTNAME_INVALID] ")),
+        (json!({ "config": { "ca": null } }), Some("[UNABLE_TO_VERIFY_LEAF_SIGNATURE] ")),
+    ] {
+        let message = kibana.test_button(&merged(connector.clone(), &changes), "{}").message;
+        let message = message.filter(|message| !message.starts_with("[4"));
+        assert_eq!(message.is_some(), words.is_some(), "{changes}: {message:?}");
+        let message = message.unwrap_or_default();
+        assert!(message.starts_with(words.unwrap_or_default()), "{changes}: {message}");
+    }
+}
+
+/// What somebody listens with.
+#[derive(Clone, Copy)]
+enum Serves {
+    /// webhookd, with this certificate and key.
+    Webhookd(&'static str, &'static str),
+    /// Nobody.
+    Nobody,
+    /// A program that does not accept connections.
+    Silence,
+    /// A program that knows no TLS and says this.
+    Plain(&'static str),
+}
+
+#[test]
+fn each_error_that_keeps_kibana_from_connecting_is_explained_in_the_readme() {
+    use Serves::{Nobody, Plain, Silence, Webhookd};
+    let mut world = World::without_daemons("true");
+    let at = world.path("");
+    world
+        .server
+        .sh(&format!("cd {at}; cp cert.pem own.pem; cp key.pem own.key; {TOOLS}{CERTIFICATES}"));
+    let mut kibana = Kibana::at(&world.kibana);
+    let connector = merged(connector(&world), &json!({ "timeout": TIMEOUT }));
+    let guides = Webhookd("guide.pem", "guide.key");
+    let mut runs = false;
+    let mut codes = BTreeSet::new();
+    for (serves, ca, mode, error) in [
+        (Webhookd("own.pem", "own.key"), "own.pem", "full", ""),
+        (
+            Webhookd("own.pem", "own.key"),
+            "",
+            "full",
+            "DEPTH_ZERO_SELF_SIGNED_CERT] self-signed certificate",
+        ),
+        (
+            Webhookd("own.pem", "own.key"),
+            "",
+            "certificate",
+            "DEPTH_ZERO_SELF_SIGNED_CERT] self-signed certificate",
+        ),
+        (
+            Webhookd("own.pem", "own.key"),
+            "root.pem",
+            "full",
+            "DEPTH_ZERO_SELF_SIGNED_CERT] self-signed certificate",
+        ),
+        (Webhookd("own.pem", "own.key"), "", "none", ""),
+        (
+            guides,
+            "guide.pem",
+            "full",
+            "ERR_TLS_CERT_ALTNAME_INVALID] Hostname/IP does not match certificate's altnames: IP: 10.9.0.1 is not in the cert's list",
+        ),
+        (guides, "guide.pem", "certificate", ""),
+        (
+            Webhookd("leaf.pem", "leaf.key"),
+            "",
+            "full",
+            "UNABLE_TO_VERIFY_LEAF_SIGNATURE] unable to verify the first certificate",
+        ),
+        // The certificate between it and the CA is not sent.
+        (
+            Webhookd("leaf.pem", "leaf.key"),
+            "root.pem",
+            "full",
+            "UNABLE_TO_VERIFY_LEAF_SIGNATURE] unable to verify the first certificate",
+        ),
+        // One of the two between is sent.
+        (
+            Webhookd("half.pem", "leaf.key"),
+            "root.pem",
+            "full",
+            "UNABLE_TO_GET_ISSUER_CERT_LOCALLY] unable to get local issuer certificate",
+        ),
+        (Webhookd("whole.pem", "leaf.key"), "root.pem", "full", ""),
+        (
+            Webhookd("with_root.pem", "leaf.key"),
+            "own.pem",
+            "full",
+            "SELF_SIGNED_CERT_IN_CHAIN] self-signed certificate in certificate chain",
+        ),
+        (
+            Webhookd("expired.pem", "leaf.key"),
+            "root.pem",
+            "full",
+            "CERT_HAS_EXPIRED] certificate has expired",
+        ),
+        (Nobody, "own.pem", "full", "ECONNREFUSED] connect ECONNREFUSED 10.9.0.1:5001"),
+        (Silence, "own.pem", "full", "ECONNABORTED] timeout of 400ms exceeded"),
+        (Plain("HTTP/1.1 400 Bad Request\r\n\r\n"), "own.pem", "full", "EPROTO] write EPROTO "),
+        (Plain(""), "own.pem", "full", "ECONNRESET] Client network socket disconnected"),
+    ] {
+        if std::mem::take(&mut runs) {
+            world.stop_webhookd(Signal::SIGTERM);
+        }
+        let mut server = None;
+        match serves {
+            Webhookd(certificate, key) => {
+                world.write("cert.pem", &world.read(certificate));
+                world.write("key.pem", &world.read(key));
+                world.start_webhookd();
+                runs = true;
+            }
+            Nobody => {}
+            Silence => server = Some((world.server.listen("10.9.0.1:5001"), "")),
+            Plain(words) => server = Some((world.server.listen("10.9.0.1:5001"), words)),
+        }
+        let trusted = if ca.is_empty() {
+            Value::Null
+        } else {
+            base64_of(&world.directory.path().join(ca)).into()
+        };
+        let changes = json!({ "config": { "ca": trusted, "verificationMode": mode } });
+        let connector = merged(connector.clone(), &changes);
+        let message = std::thread::scope(|scope| {
+            if let (Plain(_), Some((listener, words))) = (serves, &server) {
+                scope.spawn(move || {
+                    for _ in CLIENTS {
+                        let mut stream = listener.accept().unwrap().0;
+                        let _ = stream.read(&mut [0; 4096]);
+                        let _ = stream.write_all(words.as_bytes());
+                    }
+                });
+            }
+            CLIENTS.map(|client| {
+                let connector = merged(connector.clone(), &json!({ "client": client }));
+                kibana.test_button(&connector, "{}").message.unwrap()
+            })
+        });
+        for message in message {
+            // Where Kibana connects, webhookd finds a mistake in the body.
+            let expected = if error.is_empty() { "400] Bad Request: " } else { error };
+            assert!(message.starts_with(&format!("[{expected}")), "not {expected}: {message}");
+            assert_eq!(message.contains("wrong version number"), error.starts_with("EPROTO"));
+        }
+        codes.extend(error.split(']').next().filter(|code| !code.is_empty()));
+    }
+    assert_eq!(codes, explained(), "left: what is tested, right: what the README explains");
+}
+
+#[test]
+fn a_port_that_ufw_keeps_shut_shows_as_a_timeout() {
+    let world = World::new();
+    let mut kibana = Kibana::at(&world.kibana);
+    let connector = merged(connector(&world), &json!({ "timeout": TIMEOUT }));
+    assert!(kibana.test_button(&connector, "{}").message.unwrap().starts_with("[400] "));
+    world.ufw("delete allow proto tcp from 10.9.0.2 to any port 5001");
+    let message = kibana.test_button(&connector, "{}").message.unwrap();
+    assert_eq!(message, "[ECONNABORTED] timeout of 400ms exceeded");
+}
+
+/// The codes of the README's table.
+fn explained() -> BTreeSet<&'static str> {
+    let section = README.split("\n## ").find(|part| part.starts_with("When Kibana cannot connect"));
+    let rows = section.expect("the README has the section").lines();
+    rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect()
+}
+
+const README: &str = include_str!("../../README.md");
+
+/// Milliseconds; Kibana's own are 60,000.
+const TIMEOUT: u64 = 400;
+
+/// `request NAME CN` makes a key and what a CA signs; `sign NAME BY DAYS EXTENSION` signs it.
+const TOOLS: &str = "
+    root() {
+        openssl ecparam -name prime256v1 -genkey -noout -out $1.key
+        openssl req -x509 -new -key $1.key -days 2 -subj /CN=$1 -out $1.pem
+    }
+    request() {
+        openssl ecparam -name prime256v1 -genkey -noout -out $1.key
+        openssl req -new -key $1.key -subj /CN=$1 -out $1.csr
+    }
+    sign() {
+        echo $4 >$1.ext
+        openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days $3 -extfile $1.ext \
+            -out ${5:-$1}.pem
+    }
+";
+
+/// root signs upper, upper signs lower, lower signs leaf; guide is the guide's, without any SAN.
+const CERTIFICATES: &str = "
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout guide.key -out guide.pem -days 365 -subj /CN=host
+    root root; request upper; request lower; request leaf
+    sign upper root 2 basicConstraints=critical,CA:TRUE
+    sign lower upper 2 basicConstraints=critical,CA:TRUE
+    sign leaf root -1 subjectAltName=IP:10.9.0.1 expired
+    sign leaf lower 2 subjectAltName=IP:10.9.0.1
+    cat leaf.pem lower.pem >half.pem
+    cat half.pem upper.pem >whole.pem
+    cat whole.pem root.pem >with_root.pem
+";
+
+/// clients signs kibana, strangers signs stranger; locked.key and kibana.pfx have a passphrase.
+const CLIENT_CERTIFICATES: &str = "
+    root clients; root strangers; request kibana; request stranger
+    sign kibana clients 2 extendedKeyUsage=clientAuth
+    sign stranger strangers 2 extendedKeyUsage=clientAuth
+    openssl ec -in kibana.key -aes256 -passout pass:secret -out locked.key
+    openssl pkcs12 -export -in kibana.pem -inkey kibana.key -passout pass:secret -out kibana.pfx
+    cp key.pem cert.key; chmod 644 clients.pem
+";
