@@ -57,7 +57,7 @@ function securityActions(alerts, mode) {
     alertName: RULE.name,
     tags: ["ssh"],
     params,
-    rule: { id: RULE.id, name: RULE.name, type: "siem.thresholdRule", spaceId: "default", tags: ["ssh"], url, params },
+    rule: { id: RULE.id, name: RULE.name, type: "siem.thresholdRule", tags: ["ssh"], url, params },
   };
   const action = (id, chosen, extra) => ({
     ...shared,
@@ -76,7 +76,7 @@ function securityActions(alerts, mode) {
   return [action(RULE.id, alerts, { alerts: groups })];
 }
 
-/** An alert document with the 7.x names beside today's; `bytes` of rule parameters make it as large as real ones. */
+/** An alert document with the 7.x names beside today's; `bytes` of parameters make it as large as real ones. */
 function document(key, index, bytes, { signal, alert, fields }) {
   const id = IDS[index] ?? createHash("sha1").update(key).digest("hex");
   const parameters = bytes > 0 ? { parameters: { note: "x".repeat(bytes / 2) } } : {};
@@ -130,7 +130,7 @@ function esQuery({ addresses, recovered = false }) {
     _index: "filebeat-8.17.0",
     _id: String(index),
     _score: 1,
-    _source: { "@timestamp": FROM, source: { ip }, host: { ip: ["192.0.2.201"] }, event: { outcome: "failure" } },
+    _source: { "@timestamp": FROM, source: { ip }, host: { ip: ["192.0.2.201"] } },
   }));
   const context = {
     title: "rule 'SSH' matched query",

@@ -34,8 +34,9 @@ function headers(config, secrets) {
   }
   const { user, password } = secrets;
   const basic = config.hasAuth && (config.authType ?? BASIC) === BASIC && user !== undefined;
+  const credentials = Buffer.from(`${user}:${password}`).toString("base64");
   return {
-    ...(basic ? { Authorization: `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}` } : {}),
+    ...(basic ? { Authorization: `Basic ${credentials}` } : {}),
     ...config.headers,
     ...secrets.secretHeaders,
   };

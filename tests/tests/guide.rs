@@ -33,7 +33,9 @@ fn contract() -> Vec<Row> {
     let no_ip = json!({ "error": "missing or invalid 'ip'" });
     let blocked =
         |ip: &str| json!({ "status": "ok", "ip": ip, "output": format!("Blocked IP: {ip}") });
-    let already = |ip: &str| json!({ "status": "ok", "ip": ip, "output": format!("IP already blocked: {ip}") });
+    let ok = |ip: &str, output: String| json!({ "status": "ok", "ip": ip, "output": output });
+    let blocked = |ip| ok(ip, format!("Blocked IP: {ip}"));
+    let already = |ip| ok(ip, format!("IP already blocked: {ip}"));
     vec![
         // 1) IP allowlist
         (Stranger, None, None, "", 401, stranger.clone()),

@@ -198,155 +198,84 @@ fn what_webhookctl_init_prints_is_a_connector_that_works() {
     }
 }
 
-/// What somebody listens with.
-#[derive(Clone, Copy)]
-enum Serves {
-    /// webhookd, with this certificate and key.
-    Webhookd(&'static str, &'static str),
-    /// Nobody.
-    Nobody,
-    /// A program that does not accept connections.
-    Silence,
-    /// A program that knows no TLS and says this.
-    Plain(&'static str),
+#[test]
+fn each_certificate_that_kibana_does_not_take_has_an_error_of_its_own() {
+    let mut world = World::without_daemons("true");
+    let at = world.path("");
+    world.server.sh(&format!("cd {at}; cp cert.pem own.pem; cp key.pem own.key"));
+    world.server.sh(&format!("cd {at}; {TOOLS}{CERTIFICATES}"));
+    world.start_webhookd();
+    let mut kibana = Kibana::at(&world.kibana);
+    let connector = connector(&world);
+    for (served, ca, mode, error) in CERTIFICATE_ERRORS {
+        let key = if ["own", "guide"].contains(served) { served } else { "leaf" };
+        world.stop_webhookd(Signal::SIGTERM);
+        world.write("cert.pem", &world.read(&format!("{served}.pem")));
+        world.write("key.pem", &world.read(&format!("{key}.key")));
+        world.start_webhookd();
+        let ca = match *ca {
+            "" => Value::Null,
+            name => base64_of(&world.directory.path().join(format!("{name}.pem"))).into(),
+        };
+        let changes = json!({ "config": { "ca": ca, "verificationMode": mode } });
+        let connector = merged(connector.clone(), &changes);
+        // Where Kibana connects, webhookd finds a mistake in the body.
+        let error = if error.is_empty() { "[400] Bad Request: " } else { error };
+        assert_fails(&mut kibana, &connector, error);
+    }
 }
 
 #[test]
-fn each_error_that_keeps_kibana_from_connecting_is_explained_in_the_readme() {
-    use Serves::{Nobody, Plain, Silence, Webhookd};
-    let mut world = World::without_daemons("true");
-    let at = world.path("");
-    world
-        .server
-        .sh(&format!("cd {at}; cp cert.pem own.pem; cp key.pem own.key; {TOOLS}{CERTIFICATES}"));
+fn each_port_without_webhookd_has_an_error_of_its_own() {
+    let world = World::without_daemons("true");
     let mut kibana = Kibana::at(&world.kibana);
-    let connector = merged(connector(&world), &json!({ "timeout": TIMEOUT }));
-    let guides = Webhookd("guide.pem", "guide.key");
-    let mut runs = false;
-    let mut codes = BTreeSet::new();
-    for (serves, ca, mode, error) in [
-        (Webhookd("own.pem", "own.key"), "own.pem", "full", ""),
-        (
-            Webhookd("own.pem", "own.key"),
-            "",
-            "full",
-            "DEPTH_ZERO_SELF_SIGNED_CERT] self-signed certificate",
-        ),
-        (
-            Webhookd("own.pem", "own.key"),
-            "",
-            "certificate",
-            "DEPTH_ZERO_SELF_SIGNED_CERT] self-signed certificate",
-        ),
-        (
-            Webhookd("own.pem", "own.key"),
-            "root.pem",
-            "full",
-            "DEPTH_ZERO_SELF_SIGNED_CERT] self-signed certificate",
-        ),
-        (Webhookd("own.pem", "own.key"), "", "none", ""),
-        (
-            guides,
-            "guide.pem",
-            "full",
-            "ERR_TLS_CERT_ALTNAME_INVALID] Hostname/IP does not match certificate's altnames: IP: 10.9.0.1 is not in the cert's list",
-        ),
-        (guides, "guide.pem", "certificate", ""),
-        (
-            Webhookd("leaf.pem", "leaf.key"),
-            "",
-            "full",
-            "UNABLE_TO_VERIFY_LEAF_SIGNATURE] unable to verify the first certificate",
-        ),
-        // The certificate between it and the CA is not sent.
-        (
-            Webhookd("leaf.pem", "leaf.key"),
-            "root.pem",
-            "full",
-            "UNABLE_TO_VERIFY_LEAF_SIGNATURE] unable to verify the first certificate",
-        ),
-        // One of the two between is sent.
-        (
-            Webhookd("half.pem", "leaf.key"),
-            "root.pem",
-            "full",
-            "UNABLE_TO_GET_ISSUER_CERT_LOCALLY] unable to get local issuer certificate",
-        ),
-        (Webhookd("whole.pem", "leaf.key"), "root.pem", "full", ""),
-        (
-            Webhookd("with_root.pem", "leaf.key"),
-            "own.pem",
-            "full",
-            "SELF_SIGNED_CERT_IN_CHAIN] self-signed certificate in certificate chain",
-        ),
-        (
-            Webhookd("expired.pem", "leaf.key"),
-            "root.pem",
-            "full",
-            "CERT_HAS_EXPIRED] certificate has expired",
-        ),
-        (Nobody, "own.pem", "full", "ECONNREFUSED] connect ECONNREFUSED 10.9.0.1:5001"),
-        (Silence, "own.pem", "full", "ECONNABORTED] timeout of 400ms exceeded"),
-        (Plain("HTTP/1.1 400 Bad Request\r\n\r\n"), "own.pem", "full", "EPROTO] write EPROTO "),
-        (Plain(""), "own.pem", "full", "ECONNRESET] Client network socket disconnected"),
-    ] {
-        if std::mem::take(&mut runs) {
-            world.stop_webhookd(Signal::SIGTERM);
-        }
-        let mut server = None;
-        match serves {
-            Webhookd(certificate, key) => {
-                world.write("cert.pem", &world.read(certificate));
-                world.write("key.pem", &world.read(key));
-                world.start_webhookd();
-                runs = true;
+    let connector = connector(&world);
+    for (says, error) in PORT_ERRORS {
+        let listener = says.map(|says| (world.server.listen("10.9.0.1:5001"), says));
+        // Joined only when it was heard: a client that never comes must fail, not hang.
+        let server = std::thread::spawn(move || {
+            let Some((listener, says)) = listener else { return };
+            for _ in CLIENTS {
+                let mut stream = listener.accept().unwrap().0;
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(says.as_bytes());
             }
-            Nobody => {}
-            Silence => server = Some((world.server.listen("10.9.0.1:5001"), "")),
-            Plain(words) => server = Some((world.server.listen("10.9.0.1:5001"), words)),
-        }
-        let trusted = if ca.is_empty() {
-            Value::Null
-        } else {
-            base64_of(&world.directory.path().join(ca)).into()
-        };
-        let changes = json!({ "config": { "ca": trusted, "verificationMode": mode } });
-        let connector = merged(connector.clone(), &changes);
-        let message = std::thread::scope(|scope| {
-            if let (Plain(_), Some((listener, words))) = (serves, &server) {
-                scope.spawn(move || {
-                    for _ in CLIENTS {
-                        let mut stream = listener.accept().unwrap().0;
-                        let _ = stream.read(&mut [0; 4096]);
-                        let _ = stream.write_all(words.as_bytes());
-                    }
-                });
-            }
-            CLIENTS.map(|client| {
-                let connector = merged(connector.clone(), &json!({ "client": client }));
-                kibana.test_button(&connector, "{}").message.unwrap()
-            })
         });
-        for message in message {
-            // Where Kibana connects, webhookd finds a mistake in the body.
-            let expected = if error.is_empty() { "400] Bad Request: " } else { error };
-            assert!(message.starts_with(&format!("[{expected}")), "not {expected}: {message}");
-            assert_eq!(message.contains("wrong version number"), error.starts_with("EPROTO"));
-        }
-        codes.extend(error.split(']').next().filter(|code| !code.is_empty()));
+        assert_fails(&mut kibana, &connector, error);
+        server.join().unwrap();
     }
-    assert_eq!(codes, explained(), "left: what is tested, right: what the README explains");
 }
 
 #[test]
 fn a_port_that_ufw_keeps_shut_shows_as_a_timeout() {
     let world = World::new();
     let mut kibana = Kibana::at(&world.kibana);
-    let connector = merged(connector(&world), &json!({ "timeout": TIMEOUT }));
-    assert!(kibana.test_button(&connector, "{}").message.unwrap().starts_with("[400] "));
+    let connector = connector(&world);
+    assert_fails(&mut kibana, &connector, "[400] Bad Request: ");
     world.ufw("delete allow proto tcp from 10.9.0.2 to any port 5001");
-    let message = kibana.test_button(&connector, "{}").message.unwrap();
-    assert_eq!(message, "[ECONNABORTED] timeout of 400ms exceeded");
+    // Milliseconds; Kibana's own are 60,000.
+    let hasty = merged(connector, &json!({ "timeout": 400 }));
+    assert_fails(&mut kibana, &hasty, SHUT_PORT_ERROR);
+}
+
+#[test]
+fn the_readme_explains_these_errors_and_no_others() {
+    let certificates = CERTIFICATE_ERRORS.iter().map(|row| row.3);
+    let errors = certificates.chain(PORT_ERRORS.iter().map(|row| row.1)).chain([SHUT_PORT_ERROR]);
+    let codes: BTreeSet<&str> =
+        errors.filter_map(|error| error.strip_prefix('[')?.split(']').next()).collect();
+    assert_eq!(codes, explained(), "left: what is tested, right: what the README explains");
+}
+
+/// What the Test button says with either client begins so.
+fn assert_fails(kibana: &mut Kibana, connector: &Value, error: &str) {
+    for client in CLIENTS {
+        let connector = merged(connector.clone(), &json!({ "client": client }));
+        let message = kibana.test_button(&connector, "{}").message.unwrap();
+        assert!(message.starts_with(error), "{client}: not {error}: {message}");
+        let wrong_version = error.starts_with("[EPROTO]");
+        assert_eq!(message.contains("wrong version number"), wrong_version, "{client}: {message}");
+    }
 }
 
 /// The codes of the README's table.
@@ -358,10 +287,49 @@ fn explained() -> BTreeSet<&'static str> {
 
 const README: &str = include_str!("../../README.md");
 
-/// Milliseconds; Kibana's own are 60,000.
-const TIMEOUT: u64 = 400;
+/// What webhookd shows, what the connector has as CA (nothing: Node.js's own), its verification mode,
+/// and what the operator reads; nothing where Kibana connects.
+const CERTIFICATE_ERRORS: &[(&str, &str, &str, &str)] = &[
+    ("own", "own", "full", ""),
+    ("own", "", "full", SELF_SIGNED),
+    ("own", "", "certificate", SELF_SIGNED),
+    ("own", "root", "full", SELF_SIGNED),
+    ("own", "", "none", ""),
+    // Without any address in it, and the CN does not count.
+    ("guide", "", "full", SELF_SIGNED),
+    (
+        "guide",
+        "guide",
+        "full",
+        "[ERR_TLS_CERT_ALTNAME_INVALID] Hostname/IP does not match certificate's",
+    ),
+    ("guide", "guide", "certificate", ""),
+    ("leaf", "", "full", UNVERIFIED),
+    // Neither certificate between it and the CA is sent; then one of the two; then both.
+    ("leaf", "root", "full", UNVERIFIED),
+    (
+        "half",
+        "root",
+        "full",
+        "[UNABLE_TO_GET_ISSUER_CERT_LOCALLY] unable to get local issuer certificate",
+    ),
+    ("whole", "root", "full", ""),
+    ("with_root", "own", "full", "[SELF_SIGNED_CERT_IN_CHAIN] self-signed certificate in"),
+    ("expired", "root", "full", "[CERT_HAS_EXPIRED] certificate has expired"),
+];
+const SELF_SIGNED: &str = "[DEPTH_ZERO_SELF_SIGNED_CERT] self-signed certificate";
+const UNVERIFIED: &str = "[UNABLE_TO_VERIFY_LEAF_SIGNATURE] unable to verify the first certificate";
 
-/// `request NAME CN` makes a key and what a CA signs; `sign NAME BY DAYS EXTENSION` signs it.
+/// What listens on the port says to anything, if something listens; and what the operator reads.
+const PORT_ERRORS: &[(Option<&str>, &str)] = &[
+    (None, "[ECONNREFUSED] connect ECONNREFUSED 10.9.0.1:5001"),
+    (Some("HTTP/1.1 400 Bad Request\r\n\r\n"), "[EPROTO] write EPROTO "),
+    (Some(""), "[ECONNRESET] Client network socket disconnected before secure TLS connection"),
+];
+const SHUT_PORT_ERROR: &str = "[ECONNABORTED] timeout of 400ms exceeded";
+
+/// `root NAME` makes a CA, `request NAME` a key and what a CA signs, `sign NAME BY DAYS EXTENSION [AS]`
+/// the certificate.
 const TOOLS: &str = "
     root() {
         openssl ecparam -name prime256v1 -genkey -noout -out $1.key
