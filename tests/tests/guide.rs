@@ -31,8 +31,6 @@ fn contract() -> Vec<Row> {
     let unauthorized = json!({ "error": "unauthorized" });
     let content_type = json!({ "error": "content-type must be application/json" });
     let no_ip = json!({ "error": "missing or invalid 'ip'" });
-    let blocked =
-        |ip: &str| json!({ "status": "ok", "ip": ip, "output": format!("Blocked IP: {ip}") });
     let ok = |ip: &str, output: String| json!({ "status": "ok", "ip": ip, "output": output });
     let blocked = |ip| ok(ip, format!("Blocked IP: {ip}"));
     let already = |ip| ok(ip, format!("IP already blocked: {ip}"));

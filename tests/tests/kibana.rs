@@ -125,20 +125,20 @@ const SAMPLES: &[Sample] = &[
         Each,
         r#"{"ip":"{{context.alerts.0.source.ip}"}"#,
         r#"error rendering mustache template "{"ip":"{{context.alerts.0.source.ip}"}": Unclosed tag at 38"#,
-        Says(&["mustache"]),
+        Says(&["Unclosed tag"]),
     ),
     (
         Each,
         r#"{"ip":"{{alert.id}}"}"#,
         r#"{"ip":"8f14e45fceea167a5a36dedd4bea2543aa11"}"#,
-        Says(&["alert's id"]),
+        Says(&["{{alert.id}}"]),
     ),
     // In a summary the id is the rule's, a UUID.
     (
         Summary,
         r#"{"ip":"{{alert.id}}"}"#,
         r#"{"ip":"6f1c3b1e-6a0e-4f6c-9a39-3c0f7f4d2a11"}"#,
-        Says(&["alert's id"]),
+        Says(&["{{alert.id}}"]),
     ),
     (
         Each,
@@ -313,7 +313,8 @@ fn a_recovered_notification_blocks_nobody() {
         assert_eq!(judgement.message, None, "{template}: {}", judgement.rendered);
         let said = judgement.answer["message"].as_str().unwrap();
         assert!(said.contains("recovered"), "{template}: {said}");
-        assert_eq!(judgement.answer["results"], json!([]), "{template}");
+        let results = judgement.answer["results"].as_array();
+        assert!(results.is_none_or(Vec::is_empty), "{template}: {results:?}");
         assert_eq!(listed(&world), BTreeSet::new(), "{template}");
     }
     // The same template blocks while the alert is active.
