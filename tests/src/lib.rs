@@ -4,6 +4,7 @@
 pub mod container;
 pub mod disk;
 pub mod https;
+pub mod node;
 pub mod package;
 pub mod place;
 pub mod probe;
@@ -18,6 +19,7 @@ pub mod world;
 pub use container::Container;
 pub use disk::Disk;
 pub use https::Answer;
+pub use node::{Judgement, Kibana};
 pub use place::Place;
 pub use random::Random;
 pub use standing::Standing;
