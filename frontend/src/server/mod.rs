@@ -9,7 +9,7 @@ pub mod config;
 pub mod confinement;
 pub mod health;
 pub mod intake;
-pub mod logging;
+pub mod libraries;
 pub mod reload;
 pub mod routes;
 pub mod tls;
@@ -22,10 +22,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
-use slog::{Logger, info};
+use logging::{Action, Audit, AuditError, Origin};
+use slog::info;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::privd_client::PrivdClient;
+use crate::server::audit::Journal;
 use crate::server::config::{Config, ConfigError};
 use crate::server::reload::{Access, Current};
 use crate::server::routes::Service;
@@ -43,7 +45,9 @@ pub fn run(path: &Path, check: bool) -> Result<(), StartError> {
         return Ok(());
     }
     let log = logging::logger();
-    logging::take_over_log(&log);
+    let audit = Audit::open(config.audit_log.as_deref(), ORIGIN, &log)?;
+    let journal = Arc::new(Journal::new(log.clone(), audit));
+    libraries::take_over_log(&journal);
     let listener = listen(config.listen)?;
     confinement::enter(&log);
     let system = actix_web::rt::System::new();
@@ -51,11 +55,13 @@ pub fn run(path: &Path, check: bool) -> Result<(), StartError> {
         // From the first moment: what it does by default would end the process.
         let hangups = signal(SignalKind::hangup())?;
         let files = path.to_owned();
-        tokio::spawn(reload::serve_hangups(hangups, files, current.clone(), log.clone()));
-        serve(config, tls, current, listener, log.clone()).await
+        tokio::spawn(reload::serve_hangups(hangups, files, current.clone(), journal.clone()));
+        serve(config, tls, current, listener, journal.clone()).await
     };
     system.block_on(serve).map_err(StartError::Serve)?;
+    journal.settle(None);
     info!(log, "webhookd has stopped");
+    journal.itself(Action::Stopped, "webhookd has stopped", None);
     Ok(())
 }
 
@@ -64,14 +70,14 @@ async fn serve(
     tls: rustls::ServerConfig,
     current: Arc<Current>,
     listener: TcpListener,
-    log: Logger,
+    journal: Arc<Journal>,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     let service = web::Data::new(Service {
         current,
         max_body: config.limits.max_body,
         bodies: tokio::sync::Semaphore::new(config.limits.max_bodies_in_flight),
-        log: log.clone(),
+        journal: journal.clone(),
     });
     let privd_socket = config.privd_socket;
     let hearts = Hearts::new(sd_notify::watchdog_enabled());
@@ -95,9 +101,11 @@ async fn serve(
     .shutdown_timeout(SHUTDOWN_SECONDS)
     .listen_rustls_0_23(listener, tls)?
     .run();
-    info!(log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
+    info!(journal.log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
+    journal.itself(Action::Started, "webhookd is ready", None);
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tokio::spawn(audit::settle(journal));
     tokio::spawn(feeder.feed());
     server.await
 }
@@ -141,6 +149,9 @@ pub enum StartError {
     /// The token file.
     #[error(transparent)]
     Tokens(#[from] auth::TokenError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// systemd handed over something else.
     #[error("the socket handed over by systemd cannot be used: {0}")]
     Given(io::Error),
@@ -179,6 +190,9 @@ impl StartError {
     }
 }
 
+/// Who writes the audit log.
+const ORIGIN: Origin =
+    Origin { program: "webhookd", version: env!("CARGO_PKG_VERSION"), firewall: None };
 /// Threads that serve connections: a host that blocks attackers has better uses for its cores.
 const WORKERS: usize = 2;
 /// How long a request waits for privd to come back before it is answered 503.

@@ -8,14 +8,14 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use protocol::{Block, EventId, Outcome, Target, Targets, Verdict, canonical};
-use slog::{Logger, warn};
 
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
 use crate::server::admission::Rejection;
 use crate::server::answer::{self, Answered};
+use crate::server::audit::Journal;
 use crate::server::body::{Alert, Candidate};
 use crate::server::reload::Current;
-use crate::server::{admission, audit, health, intake};
+use crate::server::{admission, health, intake};
 
 /// Everything a request is judged by.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub struct Service {
     pub max_body: usize,
     /// One permit for each body that may be in memory.
     pub bodies: tokio::sync::Semaphore,
-    /// The logger.
-    pub log: Logger,
+    /// Where it is said who asked.
+    pub journal: Arc<Journal>,
 }
 
 /// Answers one request: allowlist, token, path, method, type, body, privd. Nothing is said to a
@@ -43,7 +43,7 @@ pub async fn handle(
     let address = request.peer_addr().map(|peer| canonical(peer.ip()));
     let address = match admission::allowed(&access, address) {
         Ok(address) => address,
-        Err(rejection) => return turn_away(&service.log, event, address, rejection),
+        Err(rejection) => return turn_away(&service, event, address, &request, rejection),
     };
     match (request.method(), request.path()) {
         (&Method::GET, "/healthz") => return health::alive(),
@@ -52,20 +52,21 @@ pub async fn handle(
     }
     let caller = match admission::authenticated(&access, address, request.headers()) {
         Ok(caller) => caller,
-        Err(rejection) => return turn_away(&service.log, event, Some(address), rejection),
+        Err(rejection) => return turn_away(&service, event, Some(address), &request, rejection),
     };
     let response = post(&request, payload, &service, &privd, (event, address)).await;
-    audit::answered(&service.log, event, &caller, request.path(), response.status().as_u16());
+    service.journal.answered(event, &caller, &request, &response);
     response
 }
 
 fn turn_away(
-    log: &Logger,
+    service: &Service,
     event: EventId,
     client: Option<IpAddr>,
+    request: &HttpRequest,
     rejection: Rejection,
 ) -> HttpResponse {
-    audit::turned_away(log, event, client, rejection.reason);
+    service.journal.turned_away(event, client, request, rejection.reason);
     answer::unauthorized(rejection.reason, rejection.message)
 }
 
@@ -107,7 +108,7 @@ async fn post(
         Err(response) => return response,
     };
     match alert {
-        Ok(alert) => block(alert, privd, (event, client), &service.log).await,
+        Ok(alert) => block(alert, privd, (event, client), &service.journal).await,
         Err(error) => answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }
@@ -116,7 +117,7 @@ async fn block(
     alert: Alert,
     privd: &PrivdClient,
     (event, client): (EventId, IpAddr),
-    log: &Logger,
+    journal: &Journal,
 ) -> HttpResponse {
     let targets: Vec<Target> =
         alert.candidates.iter().filter_map(|candidate| candidate.target.clone().ok()).collect();
@@ -136,7 +137,7 @@ async fn block(
             match privd.block(request).await {
                 Ok(verdicts) => verdicts,
                 Err(error) => {
-                    warn!(log, "privd gave no verdict"; "why" => %error, "event" => %event);
+                    journal.unanswered(event, &error);
                     without_privd(&targets, &error)
                 }
             }
@@ -193,8 +194,10 @@ mod tests {
     use std::time::Duration;
 
     use actix_web::body::to_bytes;
+    use logging::Audit;
     use protocol::{Reply, Request, Term, Text};
     use serde_json::{Value, json};
+    use slog::{Discard, Logger, o};
 
     use super::*;
     use crate::fake_privd::FakePrivd;
@@ -207,8 +210,8 @@ mod tests {
         let fake = FakePrivd::answering(Reply::Block(vec![verdict]));
         let privd = PrivdClient::new(&fake.socket(), Duration::ZERO);
         let client = IpAddr::from([10, 9, 0, 2]);
-        let log = Logger::root(slog::Discard, slog::o!());
-        let response = block(alert, &privd, (EventId(7), client), &log).await;
+        let journal = Journal::new(Logger::root(Discard, o!()), Audit::default());
+        let response = block(alert, &privd, (EventId(7), client), &journal).await;
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body()).await.unwrap();
         let Request::Block(asked) = fake.asked() else { panic!("not a block") };
