@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use slog::{Logger, error, warn};
+use logging::Journal;
+use slog::error;
 
 use crate::config::Frontend;
 use crate::enforcer::Order;
@@ -23,46 +24,44 @@ pub struct Acceptor {
     pub orders: SyncSender<Order>,
     /// Where answers without a change come from.
     pub published: Arc<Published>,
-    /// The logger.
-    pub log: Logger,
+    /// Where it is said who came.
+    pub journal: Arc<Journal>,
     /// Connections of webhookd, then of operators.
     pub open: [Arc<AtomicUsize>; 2],
-    /// What was not let in.
-    pub turned_away: TurnedAway,
 }
 
 impl Acceptor {
     /// Accepts until the process ends.
-    pub fn run(mut self, socket: &UnixListener) {
+    pub fn run(self, socket: &UnixListener) {
         for stream in socket.incoming() {
             match stream {
                 Ok(stream) => self.welcome(stream),
                 Err(error) => {
                     // Out of descriptors, most likely: waiting for some to be freed is all there is.
-                    error!(self.log, "connection not accepted"; "error" => %error);
+                    error!(self.journal.log, "connection not accepted"; "error" => %error);
                     thread::sleep(ACCEPT_PAUSE);
                 }
             }
         }
     }
 
-    fn welcome(&mut self, stream: UnixStream) {
+    fn welcome(&self, stream: UnixStream) {
         let peer = match Peer::of(&stream, self.frontend) {
             Ok(peer) => peer,
-            Err(error) => return self.turned_away.note(&self.log, &error.to_string()),
+            Err(error) => return self.journal.turned_away(&error.to_string()),
         };
         // Counted apart, so that a frontend gone wild cannot keep the operator out.
         let [frontends, operators] = &self.open;
         let count = Arc::clone(if peer.role == Role::Frontend { frontends } else { operators });
         if count.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS {
             count.fetch_sub(1, Ordering::Relaxed);
-            return self.turned_away.note(&self.log, &format!("{peer} has too many connections"));
+            return self.journal.turned_away(&format!("{} has too many connections", peer.asker()));
         }
         let session = Session {
             peer,
             orders: self.orders.clone(),
             published: Arc::clone(&self.published),
-            log: self.log.clone(),
+            journal: Arc::clone(&self.journal),
         };
         let finished = Arc::clone(&count);
         let serve = move || {
@@ -72,33 +71,12 @@ impl Acceptor {
         let thread = thread::Builder::new().name("session".into()).stack_size(STACK).spawn(serve);
         if let Err(error) = thread {
             count.fetch_sub(1, Ordering::Relaxed);
-            error!(self.log, "connection not served"; "error" => %error);
+            error!(self.journal.log, "connection not served"; "error" => %error);
         }
-    }
-}
-
-/// Anyone who may reach the socket can cause these lines: one a second, the others counted.
-#[derive(Default)]
-pub struct TurnedAway {
-    last: Option<Instant>,
-    suppressed: u64,
-}
-
-impl TurnedAway {
-    fn note(&mut self, log: &Logger, why: &str) {
-        if self.last.is_some_and(|last| last.elapsed() < LINE_PAUSE) {
-            self.suppressed = self.suppressed.saturating_add(1);
-            return;
-        }
-        warn!(log, "connection refused"; "why" => why, "suppressed" => self.suppressed);
-        self.last = Some(Instant::now());
-        self.suppressed = 0;
     }
 }
 
 /// Connections of one role at a time.
 pub const CONNECTIONS: usize = 16;
-/// Between two refusals in the log.
-const LINE_PAUSE: Duration = Duration::from_secs(1);
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use protocol::{Block, BlockInfo, LiftOutcome, Outcome, Target, Term, Text, Until};
+use protocol::{Block, BlockInfo, EventId, LiftOutcome, Outcome, Target, Term, Text, Until};
 
 use crate::clock::Now;
 use crate::ledger::{Ended, Entry, Live};
@@ -59,6 +59,13 @@ pub struct Item {
     pub effect: Option<Effect>,
     /// The block that begins or is meant, or the one that goes.
     live: Option<Live>,
+}
+
+impl Item {
+    /// The request that made the block which is meant, where the block is known.
+    pub fn event(&self) -> Option<EventId> {
+        self.live.as_ref().map(|live| live.event)
+    }
 }
 
 /// One item for each target, whoever asked.

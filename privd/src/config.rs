@@ -48,6 +48,8 @@ pub struct Config {
     pub reconcile_every: Duration,
     /// The ledger's file.
     pub ledger: AbsolutePath,
+    /// The audit log's file, if there is to be one.
+    pub audit_log: Option<AbsolutePath>,
 }
 
 impl Default for Config {
@@ -67,6 +69,7 @@ impl Default for Config {
             cut_connections: true,
             reconcile_every: Duration::from_mins(1),
             ledger: AbsolutePath("/var/lib/webhook-privd/ledger.redb".into()),
+            audit_log: None,
         }
     }
 }
@@ -299,6 +302,7 @@ mod tests {
             ("reconcile-every = \"soon\"", "write for example \"60s\""),
             ("reconcile-every = \"0s\"", "between 1s and 24h"),
             ("ledger = \"x.redb\"", "must be an absolute path"),
+            ("audit-log = \"audit.ndjson\"", "must be an absolute path"),
             ("max-blocks = -1", "max-blocks"),
             ("max-new-blocks-per-minute = 0", "must be at least 1"),
             ("block-for = \"soon\"", "write for example"),

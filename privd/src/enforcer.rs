@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use logging::Journal;
 use protocol::{Block, Durations, Lift, Outcome, Reply, Target, Text, Unblock, Until, Verdict};
 use slog::{Logger, error, warn};
 
@@ -83,6 +84,7 @@ pub struct Enforcer {
     pub(crate) next_end: u64,
     pub(crate) state: Snapshot,
     pub(crate) published: Arc<Published>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) log: Logger,
 }
 
@@ -94,7 +96,7 @@ impl Enforcer {
         (ledger, records): (Ledger, Records),
         config: Config,
         clock: Clock,
-        log: Logger,
+        journal: Arc<Journal>,
     ) -> Self {
         let now = clock();
         let quota = Bucket::new(config.max_new_blocks_per_minute, now.steady);
@@ -128,7 +130,8 @@ impl Enforcer {
             next_end: 0,
             state,
             published,
-            log,
+            log: journal.log.clone(),
+            journal,
         }
     }
 
@@ -151,6 +154,7 @@ impl Enforcer {
             };
             let mut queue: Vec<Order> =
                 first.into_iter().chain(orders.try_iter().take(BATCH)).collect();
+            self.journal.settle(Some(Instant::now()));
             self.wait_for_more(&mut queue, orders);
             let stop = self.turn(queue.into_iter());
             if self.engine.replaced() {
@@ -260,14 +264,14 @@ impl Enforcer {
             };
             let targets = block.targets.as_slice().iter();
             let verdicts: Vec<Verdict> = targets.zip(plans).map(verdict).collect();
-            audit::blocked(&self.log, &peer, &block, &verdicts);
+            self.journal.blocked(&peer.asker(), &block, &verdicts);
             self.published.queued.fetch_sub(1, Ordering::Relaxed);
             answer(Reply::Block(verdicts));
         }
         for ((peer, unblock, answer), targets) in lifts.into_iter().zip(lifted) {
             let lifts: Vec<Lift> =
                 targets.iter().map(|target| self.lift(*target, &batch)).collect();
-            audit::lifted(&self.log, &peer, &unblock, &lifts);
+            self.journal.lifted(&peer.asker(), &unblock, &lifts);
             self.published.queued.fetch_sub(1, Ordering::Relaxed);
             answer(Reply::Unblock(lifts));
         }
@@ -300,7 +304,7 @@ impl Enforcer {
             }
             self.absorb(settled);
         }
-        if audit::upkeep(&self.log, &batch.items) {
+        if audit::upkeep(&self.journal, &batch.items) {
             self.next_upkeep = now.steady.saturating_add(UPKEEP_PAUSE);
         }
         if batch.is_pending() {

@@ -15,7 +15,6 @@ pub mod config;
 pub mod enforcer;
 pub mod ledger;
 pub mod listener;
-pub mod logging;
 pub mod peer;
 pub mod policy;
 pub mod privilege;
@@ -30,14 +29,16 @@ pub mod watchdog;
 pub mod watcher;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use logging::{Audit, AuditError, Journal, Origin};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use slog::{Logger, error, info};
 
-use crate::acceptor::{Acceptor, TurnedAway};
+use crate::acceptor::Acceptor;
 pub use crate::cli::{Invocation, Options};
 use crate::config::{Config, Engine};
 use crate::enforcer::{End, Enforcer, Order};
@@ -72,6 +73,9 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     if !options.unconfined {
         privilege::check_mount_view()?;
     }
+    // As it will be opened again: without the capabilities that are gone.
+    let audit = config.audit_log.as_ref().map(|path| path.0.as_path());
+    let journal = Arc::new(Journal::new(log.clone(), Audit::open(audit, ORIGIN, &log)?));
     let opened = open_ledger(&config.ledger.0, &log)?;
     // Only now, as a start that fails says one thing; nobody was listened to yet.
     privilege::enter_domain(&log);
@@ -79,7 +83,8 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         "live_blocks" => opened.1.blocks.len(), "enforce" => config.enforce);
     let Engine::Ufw = config.firewall;
     let engine = Box::new(Ufw::new(config.cut_connections, &config.ledger.0, log.clone()));
-    let enforcer = Enforcer::new(engine, opened, config, Box::new(clock::now), log.clone());
+    let enforcer =
+        Enforcer::new(engine, opened, config, Box::new(clock::now), Arc::clone(&journal));
     let published = enforcer.published();
     let (orders, queue) = sync_channel(QUEUE);
     let working = spawn("enforcer", move || {
@@ -96,9 +101,8 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         frontend,
         orders: orders.clone(),
         published,
-        log: log.clone(),
+        journal: Arc::clone(&journal),
         open: Default::default(),
-        turned_away: TurnedAway::default(),
     };
     spawn("acceptor", move || acceptor.run(&socket))?;
     if let Some(interval) = sd_notify::watchdog_enabled() {
@@ -107,12 +111,14 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     info!(log, "webhook-privd is ready");
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    serve_signals(&signals, &options.config, &orders, &log);
+    serve_signals(&signals, &options.config, &orders, &journal);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     drop(listener);
     // What has queued up is finished: a batch is never left half done.
     let _ = orders.send(Order::Stop);
-    if let Ok(End::Replaced) = working.join() {
+    let end = working.join();
+    journal.settle(None);
+    if let Ok(End::Replaced) = end {
         return Err(StartError::Replaced);
     }
     info!(log, "webhook-privd has stopped");
@@ -140,8 +146,11 @@ fn block_signals() -> Result<SigSet, StartError> {
 }
 
 /// Returns when the daemon is to stop.
-fn serve_signals(signals: &SigSet, path: &Path, orders: &SyncSender<Order>, log: &Logger) {
+fn serve_signals(signals: &SigSet, path: &Path, orders: &SyncSender<Order>, journal: &Journal) {
+    let log = &journal.log;
     while let Ok(Signal::SIGHUP) = signals.wait() {
+        // Also where the configuration has a mistake: logrotate has renamed the file.
+        journal.audit().reopen();
         match Config::load(path) {
             Ok(config) => {
                 if orders.send(Order::Reload(Box::new(config))).is_ok() {
@@ -180,6 +189,9 @@ pub enum StartError {
     /// The socket.
     #[error(transparent)]
     Listen(#[from] listener::ListenError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// Capabilities or mounts.
     #[error(transparent)]
     Privilege(#[from] privilege::PrivilegeError),
@@ -207,7 +219,11 @@ impl StartError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 64,
-            Self::Config(_) | Self::User(_) | Self::Missing(_) | Self::Listen(_) => 78,
+            Self::Config(_)
+            | Self::User(_)
+            | Self::Missing(_)
+            | Self::Listen(_)
+            | Self::Audit(_) => 78,
             Self::Privilege(_) => 77,
             Self::Ledger(LedgerError::NoDirectory(_)) => 78,
             // EX_TEMPFAIL: started again, it works.
@@ -217,5 +233,8 @@ impl StartError {
     }
 }
 
+/// Who writes the audit log.
+const ORIGIN: Origin =
+    Origin { program: "webhook-privd", version: env!("CARGO_PKG_VERSION"), firewall: Some("ufw") };
 /// Orders that may wait for the enforcer.
 const QUEUE: usize = 2048;

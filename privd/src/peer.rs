@@ -1,10 +1,10 @@
 //! Who is at the other end of a connection, as the kernel says.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::net::UnixStream;
 
+use logging::Asker;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use protocol::Request;
 
@@ -52,16 +52,15 @@ impl Peer {
         }
     }
 
-    /// The login uid of the person behind a root shell (pam_loginuid(8)), if there is one.
-    pub fn login_uid(&self) -> Option<u32> {
+    /// The same in the log, with the person behind a root shell.
+    pub fn asker(&self) -> Asker {
+        let login = if self.uid == 0 { self.login_uid() } else { None };
+        Asker { uid: self.uid, gid: self.gid, pid: self.pid, login }
+    }
+
+    fn login_uid(&self) -> Option<u32> {
         let text = fs::read_to_string(format!("/proc/{}/loginuid", self.pid)).ok()?;
         text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "uid {} gid {} pid {}", self.uid, self.gid, self.pid)
     }
 }
 

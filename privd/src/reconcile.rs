@@ -127,7 +127,8 @@ impl Enforcer {
         });
         let added: Vec<Live> = adopted.collect();
         if !added.is_empty() {
-            warn!(self.log, "blocks adopted from the firewall's rules"; "blocks" => added.len());
+            let told = added.iter().map(|live| (live.info.target, live.event, live.info.until));
+            self.journal.adopted(told);
         }
         // Logged where it fails; then it is tried again.
         let _ = self.commit(Entry { added, adopted: true, ..Entry::default() });

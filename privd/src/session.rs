@@ -9,13 +9,12 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use logging::Journal;
 use protocol::{
     Block, BlockInfo, FrameError, List, Outcome, Page, Reply, ReplyFrame, Request, RequestFrame,
     Shown, Status, Target, Text, Verdict, frame,
 };
-use slog::{Logger, warn};
 
-use crate::audit;
 use crate::clock;
 use crate::enforcer::{Answer, Order};
 use crate::peer::{Peer, Role};
@@ -31,8 +30,8 @@ pub struct Session {
     pub orders: SyncSender<Order>,
     /// Where answers without a change come from.
     pub published: Arc<Published>,
-    /// The logger.
-    pub log: Logger,
+    /// Where it is said what was asked.
+    pub journal: Arc<Journal>,
 }
 
 impl Session {
@@ -44,10 +43,10 @@ impl Session {
         let load = Arc::new(AtomicUsize::new(0));
         let relieved = Arc::clone(&load);
         let Ok(writing) = stream.try_clone() else { return };
-        let (log, peer) = (self.log.clone(), self.peer);
+        let (journal, asker) = (Arc::clone(&self.journal), self.peer.asker());
         let writer = move || {
             if let Err(error) = write(writing, &outgoing, &give_back, &relieved) {
-                warn!(log, "reply not taken, connection ended"; "why" => %error, "peer" => %peer);
+                journal.broken_off(&asker, "reply not taken, connection ended", &error);
             }
         };
         let thread = thread::Builder::new().name("writer".into()).stack_size(STACK);
@@ -80,7 +79,7 @@ impl Session {
             Box::new(move |reply| drop(replies.send((ReplyFrame { id, reply }, weight))));
         let verb = request.verb();
         if !self.peer.may(&request) {
-            warn!(self.log, "request"; "verb" => verb, "outcome" => "forbidden", "peer" => %self.peer);
+            self.journal.forbidden(&self.peer.asker(), verb);
             return answer(Reply::Forbidden);
         }
         match request {
@@ -89,7 +88,7 @@ impl Session {
                 if loaded > MAX_LOAD.saturating_mul(2)
                     || loaded > MAX_LOAD && self.already(&block).is_none() =>
             {
-                audit::asked(&self.log, &self.peer, verb, "busy");
+                self.journal.asked(&self.peer.asker(), verb, "busy");
                 return answer(Reply::Busy);
             }
             Request::Block(block) => return self.block(block, answer),
@@ -100,12 +99,12 @@ impl Session {
             Request::Show(target) => answer(Reply::Show(Box::new(self.show(target)))),
             Request::Status => answer(Reply::Status(Box::new(self.status()))),
         }
-        audit::asked(&self.log, &self.peer, verb, "answered");
+        self.journal.asked(&self.peer.asker(), verb, "answered");
     }
 
     fn block(&self, block: Block, answer: Answer) {
         if let Some(verdicts) = self.already(&block) {
-            audit::blocked(&self.log, &self.peer, &block, &verdicts);
+            self.journal.blocked(&self.peer.asker(), &block, &verdicts);
             return answer(Reply::Block(verdicts));
         }
         self.order(Order::Block(self.peer, block, answer));
@@ -189,7 +188,7 @@ impl Session {
             }
             _ => {}
         }
-        warn!(self.log, "connection ended by privd"; "why" => %error, "peer" => %self.peer);
+        self.journal.broken_off(&self.peer.asker(), "connection ended by privd", error);
         drop(stream.shutdown(Shutdown::Both));
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use firewall::ufw::view::Stamp;
 use firewall::{Allowed, Change, Effect, Firewall, Found, Mark};
+use logging::{Audit, Journal};
 use privd::clock::Now;
 use privd::config::Config;
 use privd::enforcer::{Enforcer, Order};
@@ -140,7 +141,7 @@ impl Bench {
             opened,
             config(privd_toml),
             Box::new(move || *clock.lock().unwrap()),
-            Logger::root(Discard, o!()),
+            Arc::new(Journal::new(Logger::root(Discard, o!()), Audit::default())),
         );
         enforcer.turn(std::iter::empty());
         self.enforcer = Some(enforcer);

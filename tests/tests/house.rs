@@ -36,8 +36,14 @@ fn sources(folder: &str) -> Vec<Source> {
 }
 
 /// Everything but tests; what runs as root comes first.
-const FOLDERS: [&str; 5] =
-    ["privd/src", "privd/firewall/src", "privd/hosttext/src", "protocol/src", "frontend/src"];
+const FOLDERS: [&str; 6] = [
+    "privd/src",
+    "privd/firewall/src",
+    "privd/hosttext/src",
+    "protocol/src",
+    "protocol/logging/src",
+    "frontend/src",
+];
 
 #[test]
 fn each_part_that_runs_as_root_stays_small() {

@@ -22,6 +22,17 @@ pub struct Answered {
     pub detail: String,
 }
 
+/// What the journal tells of an answer: it travels with it.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The `message`.
+    pub message: String,
+    /// The outcomes among its addresses, each once.
+    pub outcomes: Vec<&'static str>,
+    /// How many addresses it speaks of.
+    pub addresses: usize,
+}
+
 /// Answers a request whose body was understood.
 #[must_use]
 pub fn results(answered: &[Answered]) -> HttpResponse {
@@ -45,7 +56,12 @@ pub fn results(answered: &[Answered]) -> HttpResponse {
         code: (status == StatusCode::INTERNAL_SERVER_ERROR).then_some(2),
         ..Body::default()
     };
+    let mut outcomes: Vec<_> = answered.iter().map(|one| one.outcome.name()).collect();
+    outcomes.sort_unstable();
+    outcomes.dedup();
+    let told = Told { message: body.message.clone(), outcomes, addresses: answered.len() };
     let mut response = HttpResponse::build(status);
+    response.extensions_mut().insert(told);
     if status == StatusCode::TOO_MANY_REQUESTS {
         response.insert_header((RETRY_AFTER, retry_after(answered)));
     }
@@ -76,7 +92,10 @@ pub fn error(status: StatusCode, message: &str) -> HttpResponse {
         error: Some(shortened(message)),
         ..Body::default()
     };
-    HttpResponse::build(status).json(body)
+    let told = Told { message: body.message.clone(), ..Told::default() };
+    let mut response = HttpResponse::build(status);
+    response.extensions_mut().insert(told);
+    response.json(body)
 }
 
 /// Answers a caller that is not let in: the guide's words, and a sentence for Kibana.

@@ -21,6 +21,8 @@ pub struct Config {
     pub privd_socket: PathBuf,
     /// The tokens.
     pub token_file: PathBuf,
+    /// The audit log's file, if there is to be one.
+    pub audit_log: Option<PathBuf>,
     /// Certificate and key.
     pub tls: Tls,
     /// Bounds.
@@ -92,6 +94,9 @@ impl Config {
         if networks.is_empty() {
             return Err(Problem::Nobody);
         }
+        if let Some(path) = keys.audit_log.as_ref().filter(|path| path.is_relative()) {
+            return Err(Problem::Relative(path.clone()));
+        }
         for (key, value) in [
             ("limits.max-bodies-in-flight", keys.limits.max_bodies_in_flight),
             ("limits.max-connections", keys.limits.max_connections),
@@ -105,6 +110,7 @@ impl Config {
             allow_clients: Networks(networks),
             privd_socket: keys.privd_socket,
             token_file: keys.token_file,
+            audit_log: keys.audit_log,
             tls: Tls {
                 certificate: keys.tls.certificate,
                 key: keys.tls.key,
@@ -142,6 +148,7 @@ struct Keys {
     allow_clients: Vec<String>,
     privd_socket: PathBuf,
     token_file: PathBuf,
+    audit_log: Option<PathBuf>,
     tls: TlsKeys,
     limits: LimitKeys,
 }
@@ -155,6 +162,7 @@ impl Default for Keys {
             allow_clients: private.map(str::to_owned).to_vec(),
             privd_socket: DEFAULT_SOCKET.into(),
             token_file: "/etc/webhookd/token".into(),
+            audit_log: None,
             tls: TlsKeys::default(),
             limits: LimitKeys::default(),
         }
@@ -222,6 +230,8 @@ enum Problem {
     Network(String),
     #[error("allow-clients is empty: nobody could post")]
     Nobody,
+    #[error("audit-log: {0:?} must be an absolute path")]
+    Relative(PathBuf),
     #[error("{0} must be at least 1")]
     Zero(&'static str),
     #[error("limits.max-body: {0:?} is not between 1KiB and 64MiB; write for example \"8MiB\"")]
@@ -267,6 +277,10 @@ mod tests {
             ("listen = \"5001\"", "listen: \"5001\" is not ADDRESS:PORT"),
             ("allow-clients = [\"10.0.0.0/99\"]", "allow-clients: \"10.0.0.0/99\""),
             ("allow-clients = []", "nobody could post"),
+            (
+                "audit-log = \"audit.ndjson\"",
+                "audit-log: \"audit.ndjson\" must be an absolute path",
+            ),
             ("[tls]\ncert = \"x\"", "unknown field `cert`"),
             ("[limits]\nmax-body = \"8MB\"", "limits.max-body: \"8MB\""),
             ("[limits]\nmax-body = \"65MiB\"", "limits.max-body"),

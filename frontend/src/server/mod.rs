@@ -11,11 +11,10 @@ pub mod confinement;
 pub mod connection;
 pub mod health;
 pub mod intake;
-pub mod logging;
+pub mod libraries;
 pub mod metrics;
 pub mod pipeline;
 pub mod places;
-pub mod refusals;
 pub mod reload;
 pub mod routes;
 pub mod tls;
@@ -27,16 +26,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use actix_web::web;
+use logging::{Action, Audit, AuditError, Origin};
 use nix::sys::socket::Backlog;
-use slog::{Logger, info};
+use slog::info;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::server::attempts::Attempts;
+use crate::server::audit::Journal;
 use crate::server::config::{Config, ConfigError};
 use crate::server::metrics::Metrics;
 use crate::server::pipeline::Pipeline;
 use crate::server::places::Places;
-use crate::server::refusals::Refusals;
 use crate::server::reload::{Access, Current};
 use crate::server::routes::Service;
 use crate::server::watchdog::Hearts;
@@ -52,7 +52,9 @@ pub fn run(path: &Path, check: bool) -> Result<(), StartError> {
         return Ok(());
     }
     let log = logging::logger();
-    logging::take_over_log(&log);
+    let audit = Audit::open(config.audit_log.as_deref(), ORIGIN, &log)?;
+    let journal = Arc::new(Journal::new(log.clone(), audit));
+    libraries::take_over_log(&journal);
     let listener = listen(config.listen)?;
     confinement::enter(&log);
     let system = actix_web::rt::System::new();
@@ -60,11 +62,13 @@ pub fn run(path: &Path, check: bool) -> Result<(), StartError> {
         // From the first moment: what it does by default would end the process.
         let hangups = signal(SignalKind::hangup())?;
         let files = path.to_owned();
-        tokio::spawn(reload::serve_hangups(hangups, files, current.clone(), log.clone()));
-        serve(config, current, listener, log.clone()).await
+        tokio::spawn(reload::serve_hangups(hangups, files, current.clone(), journal.clone()));
+        serve(config, current, listener, journal.clone()).await
     };
     system.block_on(serve).map_err(StartError::Serve)?;
+    journal.settle(None);
     info!(log, "webhookd has stopped");
+    journal.itself(Action::Stopped, "webhookd has stopped", None);
     Ok(())
 }
 
@@ -72,7 +76,7 @@ async fn serve(
     config: Config,
     current: Arc<Current>,
     listener: TcpListener,
-    log: Logger,
+    journal: Arc<Journal>,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     let service = web::Data::new(Service {
@@ -81,8 +85,7 @@ async fn serve(
         max_body: config.limits.max_body,
         bodies: Places::new(config.limits.max_bodies_in_flight),
         attempts: Attempts::default(),
-        refusals: Refusals::default(),
-        log: log.clone(),
+        journal: journal.clone(),
     });
     let hearts = Hearts::new(sd_notify::watchdog_enabled());
     let feeder = hearts.clone();
@@ -93,9 +96,11 @@ async fn serve(
         hearts,
     };
     let server = pipeline.serve(listener)?;
-    info!(log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
+    info!(journal.log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
+    journal.itself(Action::Started, "webhookd is ready", None);
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tokio::spawn(audit::settle(journal));
     tokio::spawn(feeder.feed());
     server.await
 }
@@ -144,6 +149,9 @@ pub enum StartError {
     /// The token file.
     #[error(transparent)]
     Tokens(#[from] auth::TokenError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// systemd handed over something else.
     #[error("the socket handed over by systemd cannot be used: {0}")]
     Given(io::Error),
@@ -182,6 +190,9 @@ impl StartError {
     }
 }
 
+/// Who writes the audit log.
+const ORIGIN: Origin =
+    Origin { program: "webhookd", version: env!("CARGO_PKG_VERSION"), firewall: None };
 /// There unless the kernel has no IPv6 (`ipv6.disable=1`), and not hidden by `ProcSubset=pid`.
 const IPV6_ADDRESSES: &str = "/proc/self/net/if_inet6";
 /// EAFNOSUPPORT, errno(3).

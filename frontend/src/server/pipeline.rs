@@ -117,7 +117,7 @@ fn refuse(
     kind: io::ErrorKind,
     why: impl Display,
 ) -> DispatchError {
-    service.refusals.note(&service.log, client, &why);
+    service.journal.refused(client, &why.to_string());
     DispatchError::Io(kind.into())
 }
 

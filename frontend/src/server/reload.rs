@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use logging::Action;
 use protocol::Untrusted;
 use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
@@ -15,6 +16,7 @@ use tokio::signal::unix::Signal;
 use x509_parser::parse_x509_certificate;
 
 use crate::server::StartError;
+use crate::server::audit::Journal;
 use crate::server::auth::Tokens;
 use crate::server::auth::certificate::ClientAuthorities;
 use crate::server::config::{Config, Networks};
@@ -93,13 +95,25 @@ impl Current {
 }
 
 /// Reads everything again at each SIGHUP; what is wrong with a file is said, and all stays as it was.
-pub async fn serve_hangups(mut hangups: Signal, path: PathBuf, current: Arc<Current>, log: Logger) {
+pub async fn serve_hangups(
+    mut hangups: Signal,
+    path: PathBuf,
+    current: Arc<Current>,
+    journal: Arc<Journal>,
+) {
+    let log = &journal.log;
     while hangups.recv().await.is_some() {
-        announce(&log);
+        announce(log);
+        // Also where a file has a mistake: logrotate has renamed the old one.
+        journal.audit().reopen();
         match Config::load(&path).map_err(StartError::from).and_then(|new| Access::load(&new)) {
-            Ok(new) => exchange(&current, new, &path, &log),
+            Ok(new) => {
+                exchange(&current, new, &path, log);
+                journal.itself(Action::Reloaded, "read again", None);
+            }
             Err(problem) => {
                 error!(log, "not read again, all stays as it was"; "why" => %problem);
+                journal.itself(Action::Reloaded, "not read again", Some(&problem));
             }
         }
         // Without systemd there is nobody to notify.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use actix_http::{Request, Response};
 use actix_web::body::BoxBody;
+use actix_web::dev::RequestHead;
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
 };
@@ -13,19 +14,18 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use protocol::{Block, EventId, Outcome, Target, Targets, Verdict, canonical};
-use slog::{Logger, warn};
 
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
 use crate::server::admission::{Caller, Presented, Rejection};
 use crate::server::answer::{self, Answered};
 use crate::server::attempts::Attempts;
+use crate::server::audit::Journal;
 use crate::server::body::{Alert, Candidate};
 use crate::server::connection::Peer;
 use crate::server::metrics::{Metrics, Readings};
 use crate::server::places::Places;
-use crate::server::refusals::Refusals;
 use crate::server::reload::{Access, Current};
-use crate::server::{admission, audit, health, intake, metrics};
+use crate::server::{admission, health, intake, metrics};
 
 /// Everything a request is judged by.
 #[derive(Debug)]
@@ -40,10 +40,8 @@ pub struct Service {
     pub bodies: Arc<Places>,
     /// Who has presented wrong tokens lately.
     pub attempts: Attempts,
-    /// What is refused without an answer.
-    pub refusals: Refusals,
-    /// The logger.
-    pub log: Logger,
+    /// Where it is said who asked.
+    pub journal: Arc<Journal>,
 }
 
 /// Answers one request: allowlist, token or certificate, path, method, type, body, privd. Nothing is said to a
@@ -61,7 +59,7 @@ pub async fn handle(
     let address = request.peer_addr().map(|peer| canonical(peer.ip()));
     let address = match admission::allowed(&access, address) {
         Ok(address) => address,
-        Err(rejection) => return turn_away(&service, event, address, rejection),
+        Err(rejection) => return turn_away(&service, event, address, request.head(), rejection),
     };
     let anonymous = !request.headers().contains_key(AUTHORIZATION)
         && peer.is_none_or(|peer| peer.certificates.is_empty());
@@ -72,7 +70,9 @@ pub async fn handle(
     }
     let caller = match authenticate(&service, &access, address, request.headers(), peer) {
         Ok(caller) => caller,
-        Err(rejection) => return turn_away(&service, event, Some(address), rejection),
+        Err(rejection) => {
+            return turn_away(&service, event, Some(address), request.head(), rejection);
+        }
     };
     // Read every few seconds by whoever watches: neither counted nor logged.
     match request.path() {
@@ -95,7 +95,7 @@ pub async fn handle(
         ),
     };
     service.metrics.answered(response.status().as_u16());
-    audit::answered(&service.log, event, &caller, request.path(), response.status().as_u16());
+    service.journal.answered(event, &caller, &request, &response);
     response
 }
 
@@ -117,7 +117,9 @@ pub fn expected(service: &Service, request: Request) -> Result<Request, Response
     });
     match admitted {
         Ok(_) => Ok(request),
-        Err(rejection) => Err(turn_away(service, new_event(), address, rejection).into()),
+        Err(rejection) => {
+            Err(turn_away(service, new_event(), address, request.head(), rejection).into())
+        }
     }
 }
 
@@ -137,19 +139,17 @@ fn turn_away(
     service: &Service,
     event: EventId,
     client: Option<IpAddr>,
+    head: &RequestHead,
     rejection: Rejection,
 ) -> HttpResponse {
     let Rejection { reason, message, retry_after } = rejection;
     service.metrics.turned_away(reason);
-    match (retry_after, client) {
-        // As many as they like to cause.
-        (Some(_), Some(client)) => service.refusals.note(&service.log, client, &reason),
-        _ => audit::turned_away(&service.log, event, client, reason),
-    }
-    match retry_after {
+    let response = match retry_after {
         Some(seconds) => answer::slowed_down(reason, message, seconds),
         None => answer::unauthorized(reason, message),
-    }
+    };
+    service.journal.turned_away(event, client, head, response.status().as_u16(), reason);
+    response
 }
 
 async fn metrics(
@@ -196,7 +196,7 @@ async fn post(
     match alert {
         Ok(alert) if alert.candidates.is_empty() => answer::recovered(),
         Ok(alert) => {
-            let answered = block(alert, privd, (event, client), &service.log).await;
+            let answered = block(alert, privd, (event, client), &service.journal).await;
             answered.iter().for_each(|one| service.metrics.decided(&one.outcome));
             answer::results(&answered)
         }
@@ -208,7 +208,7 @@ async fn block(
     alert: Alert,
     privd: &PrivdClient,
     (event, client): (EventId, IpAddr),
-    log: &Logger,
+    journal: &Journal,
 ) -> Vec<Answered> {
     let targets: Vec<Target> =
         alert.candidates.iter().filter_map(|candidate| candidate.target.clone().ok()).collect();
@@ -228,7 +228,7 @@ async fn block(
             match privd.block(request).await {
                 Ok(verdicts) => verdicts,
                 Err(error) => {
-                    warn!(log, "privd gave no verdict"; "why" => %error, "event" => %event);
+                    journal.unanswered(event, &error);
                     without_privd(&targets, &error)
                 }
             }
@@ -291,8 +291,10 @@ mod tests {
     use std::time::Duration;
 
     use actix_web::body::to_bytes;
+    use logging::Audit;
     use protocol::{Reply, Request, Term, Text};
     use serde_json::{Value, json};
+    use slog::{Discard, Logger, o};
 
     use super::*;
     use crate::fake_privd::FakePrivd;
@@ -305,8 +307,8 @@ mod tests {
         let fake = FakePrivd::answering(Reply::Block(vec![verdict]));
         let privd = PrivdClient::new(&fake.socket(), Duration::ZERO);
         let client = IpAddr::from([10, 9, 0, 2]);
-        let log = Logger::root(slog::Discard, slog::o!());
-        let answered = block(alert, &privd, (EventId(7), client), &log).await;
+        let journal = Journal::new(Logger::root(Discard, o!()), Audit::default());
+        let answered = block(alert, &privd, (EventId(7), client), &journal).await;
         let response = answer::results(&answered);
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body()).await.unwrap();

@@ -21,16 +21,26 @@ pub(super) fn webhookd(folder: &Path, own: &[String]) -> String {
             text = fill(&text, key, |_| quoted(&folder.join(kind.name())));
         }
     }
-    text
+    with_log(text, folder)
 }
 
 /// privd.toml: who is logged in now is never blocked.
-pub(super) fn privd(protected: &[String]) -> String {
+pub(super) fn privd(folder: &Path, protected: &[String]) -> String {
+    let text = with_log(PRIVD.to_owned(), folder);
     if protected.is_empty() {
-        return PRIVD.to_owned();
+        return text;
     }
     let list: Vec<String> = protected.iter().map(|address| format!("\"{address}\"")).collect();
-    fill(PRIVD, "never-block", |_| format!("[{}]", list.join(", ")))
+    fill(&text, "never-block", |_| format!("[{}]", list.join(", ")))
+}
+
+/// The units make the folders of the audit logs. Whoever runs the daemons from elsewhere may have
+/// none, and no daemon starts without its audit log.
+fn with_log(text: String, folder: &Path) -> String {
+    if folder == Path::new(DEFAULT_DIRECTORY) {
+        return text;
+    }
+    text.replace("\naudit-log = ", "\n#audit-log = ")
 }
 
 /// Sets a key that the shipped text shows, commented out, with its default.
@@ -65,7 +75,7 @@ mod tests {
     #[test]
     fn the_shipped_text_stays_where_there_is_nothing_to_say() {
         assert_eq!(webhookd(Path::new("/etc/webhookd"), &[]), WEBHOOKD);
-        assert_eq!(privd(&[]), PRIVD);
+        assert_eq!(privd(Path::new("/etc/webhookd"), &[]), PRIVD);
     }
 
     #[test]
@@ -83,16 +93,20 @@ mod tests {
         let text = webhookd(Path::new("/srv/a \"b\""), &[]);
         let expected = [
             r#"token-file = "/srv/a \"b\"/token""#,
+            r##"#audit-log = "/var/log/webhookd/audit.ndjson""##,
             r#"certificate = "/srv/a \"b\"/tls/cert.pem""#,
             r#"key = "/srv/a \"b\"/tls/key.pem""#,
         ];
         assert_eq!(changed(&text, WEBHOOKD), expected);
         text.parse::<toml::Table>().unwrap();
+        let text = privd(Path::new("/srv/a"), &[]);
+        let expected = r##"#audit-log = "/var/log/webhook-privd/audit.ndjson""##;
+        assert_eq!(changed(&text, PRIVD), [expected]);
     }
 
     #[test]
     fn who_is_protected_stands_in_never_block() {
-        let text = privd(&["203.0.113.9".into(), "2001:db8::9".into()]);
+        let text = privd(Path::new("/etc/webhookd"), &["203.0.113.9".into(), "2001:db8::9".into()]);
         assert_eq!(changed(&text, PRIVD), [r#"never-block = ["203.0.113.9", "2001:db8::9"]"#]);
     }
 }

@@ -151,7 +151,7 @@ fn plan_configuration(
         if changes.protected.is_empty() {
             changes.notes.push(format!("never-block is empty: {none}."));
         }
-        let text = configuration::privd(&changes.protected);
+        let text = configuration::privd(folder.path(), &changes.protected);
         changes.files.push(folder.new_file(Kind::Privd, text));
     }
     Ok(())

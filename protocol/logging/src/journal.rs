@@ -1,0 +1,180 @@
+//! What webhook-privd tells of each request: one line and one document a target, of which a caller can
+//! cause only so many that changed nothing.
+
+use std::cell::LazyCell;
+use std::time::{Duration, Instant};
+
+use protocol::{Block, EventId, Lift, Outcome, Target, Unblock, Until, Untrusted, Verdict};
+use slog::{Logger, info, o, warn};
+
+use crate::blocks::Asker;
+use crate::{Action, Audit, Document, Level, Limiter, Suppressed};
+
+/// Where webhook-privd's lines and documents go.
+#[derive(Debug)]
+pub struct Journal {
+    /// The lines.
+    pub log: Logger,
+    audit: Audit,
+    unchanged: Limiter,
+    failed: Limiter,
+    asked: Limiter,
+    ended: Limiter,
+    strangers: Limiter,
+}
+
+impl Journal {
+    /// A journal in which nothing was left out yet.
+    #[must_use]
+    pub const fn new(log: Logger, audit: Audit) -> Self {
+        Self {
+            log,
+            audit,
+            unchanged: Limiter::often("requests that changed nothing"),
+            failed: Limiter::often("changes that failed"),
+            asked: Limiter::often("questions of webhookd"),
+            ended: Limiter::often("breaches of the protocol"),
+            // Anyone who may reach the socket can cause these.
+            strangers: Limiter::new("connections refused", 1, Duration::from_secs(1)),
+        }
+    }
+
+    /// The audit log: to be opened anew, and for who counts what it lost.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// Tells of what was left out for a minute, or, where `now` is None, at all: the daemon ends.
+    pub fn settle(&self, now: Option<Instant>) {
+        for kind in [&self.unchanged, &self.failed, &self.asked, &self.ended, &self.strangers] {
+            kind.settle(now, Action::BlocksSuppressed, &self.log, &self.audit);
+        }
+    }
+
+    /// One a verdict.
+    pub fn blocked(&self, asker: &Asker, block: &Block, verdicts: &[Verdict]) {
+        let log = LazyCell::new(|| {
+            let requester = block.requester.map(|address| address.to_string());
+            self.log.new(o!(
+                "alert" => Untrusted(&block.alert_id).to_string(),
+                "reason" => Untrusted(&block.reason).to_string(),
+                "rule" => Untrusted(&block.rule_name).to_string(),
+                "requester" => requester.unwrap_or_else(|| "-".to_owned()),
+                "login_uid" => asker.login(),
+                "peer" => asker.to_string(),
+                "event" => block.event.to_string(),
+            ))
+        });
+        for verdict in verdicts {
+            let Some(suppressed) = self.admit(&verdict.outcome) else { continue };
+            let (outcome, detail) = (verdict.outcome.name(), Untrusted(&verdict.detail));
+            let why = match verdict.outcome {
+                Outcome::Refused(refusal) => refusal.name(),
+                _ => "",
+            };
+            info!(log, "block"; "target" => %verdict.target, "outcome" => outcome, "why" => why,
+                "detail" => %detail, suppressed);
+            let document = Document::verdict(block, verdict, asker);
+            self.audit.record(document.suppressed(suppressed));
+        }
+    }
+
+    /// A change of the firewall is always told: the quota bounds these.
+    fn admit(&self, outcome: &Outcome) -> Option<Suppressed> {
+        let limiter = match outcome {
+            Outcome::Blocked(_) => return Some(Suppressed(0)),
+            Outcome::Failed | Outcome::Unverified => &self.failed,
+            _ => &self.unchanged,
+        };
+        limiter.admit(Instant::now())
+    }
+
+    /// One a lift.
+    pub fn lifted(&self, asker: &Asker, unblock: &Unblock, lifts: &[Lift]) {
+        let log = self.log.new(o!(
+            "login_uid" => asker.login(),
+            "peer" => asker.to_string(),
+            "event" => unblock.event.to_string(),
+        ));
+        for lift in lifts {
+            info!(log, "unblock"; "target" => %lift.target, "outcome" => lift.outcome.name(),
+                "detail" => %Untrusted(&lift.detail));
+            self.audit.record(Document::lift(lift, unblock.event, asker));
+        }
+        info!(log, "unblock"; "targets" => lifts.len());
+    }
+
+    /// A block that ends, or is to, without being asked for.
+    pub fn ended(&self, action: Action, target: Target, event: Option<EventId>, why: &str) {
+        let outcome = if action == Action::UnblockFailed { "failed" } else { "lifted" };
+        info!(self.log, "unblock"; "target" => %target, "outcome" => outcome, "why" => why);
+        let document = Document::unasked(action, target, event, outcome);
+        self.audit.record(document.text("event.reason", why));
+    }
+
+    /// Blocks that were missing from the firewall, and whether they are there again: a line for all,
+    /// a document for each.
+    pub fn restored(&self, blocks: &[(Target, Option<EventId>, bool)]) {
+        let left = blocks.iter().filter(|(.., there)| !there).count();
+        let put_back = blocks.len().saturating_sub(left);
+        warn!(self.log, "blocks were missing from the firewall"; "put_back" => put_back, "left" => left);
+        for (target, event, there) in blocks {
+            let (action, outcome) = if *there {
+                (Action::Restored, "blocked")
+            } else {
+                (Action::RestoreFailed, "failed")
+            };
+            // What cannot be put back is tried again and again.
+            let admitted =
+                if *there { Some(Suppressed(0)) } else { self.failed.admit(Instant::now()) };
+            let Some(suppressed) = admitted else { continue };
+            let document = Document::unasked(action, *target, *event, outcome);
+            self.audit.record(document.suppressed(suppressed));
+        }
+    }
+
+    /// Blocks that were taken over from the firewall's rules: a line for all, a document for each.
+    pub fn adopted(&self, blocks: impl ExactSizeIterator<Item = (Target, EventId, Until)>) {
+        warn!(self.log, "blocks adopted from the firewall's rules"; "blocks" => blocks.len());
+        for (target, event, until) in blocks {
+            let document = Document::unasked(Action::Adopted, target, Some(event), "adopted");
+            self.audit.record(document.until(until));
+        }
+    }
+
+    /// A verb that changes nothing; all but root may ask as often as they like, and fill no disk.
+    pub fn asked(&self, asker: &Asker, verb: &'static str, outcome: &'static str) {
+        let admitted =
+            if asker.uid == 0 { Some(Suppressed(0)) } else { self.asked.admit(Instant::now()) };
+        let Some(suppressed) = admitted else { return };
+        info!(self.log, "request"; "verb" => verb, "outcome" => outcome, "peer" => %asker,
+            "login_uid" => asker.login(), suppressed);
+    }
+
+    /// A verb that the peer's account may not use.
+    pub fn forbidden(&self, asker: &Asker, verb: &'static str) {
+        let Some(suppressed) = self.ended.admit(Instant::now()) else { return };
+        warn!(self.log, "request"; "verb" => verb, "outcome" => "forbidden", "peer" => %asker, suppressed);
+        let document = Document::new(Level::Warn, Action::RequestForbidden, "a verb was refused")
+            .text("webhookd.verb", verb)
+            .asked_by(asker)
+            .suppressed(suppressed);
+        self.audit.record(document);
+    }
+
+    /// A connection that ends for the peer's fault.
+    pub fn broken_off(&self, asker: &Asker, what: &'static str, why: &protocol::FrameError) {
+        if let Some(suppressed) = self.ended.admit(Instant::now()) {
+            warn!(self.log, "{}", what; "why" => %why, "peer" => %asker, suppressed);
+        }
+    }
+
+    /// A connection that is not served.
+    pub fn turned_away(&self, why: &str) {
+        let Some(suppressed) = self.strangers.admit(Instant::now()) else { return };
+        warn!(self.log, "connection refused"; "why" => why, suppressed);
+        let document = Document::new(Level::Warn, Action::PeerRefused, "a connection was refused");
+        self.audit.record(document.text("event.reason", why).suppressed(suppressed));
+    }
+}

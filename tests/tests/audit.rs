@@ -1,0 +1,556 @@
+//! The audit logs of both daemons: documents that Elasticsearch takes, that nobody forges, that no
+//! rotation loses, and that stop no block when they cannot be written.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tests::https::{exchange, request};
+use tests::world::{ATTACKER, KIBANA, UID};
+use tests::{Container, World, until};
+
+/// Where both logs lie in a world.
+const LOGS: [(&str, &str); 2] =
+    [("webhook-privd", "log/privd/audit.ndjson"), ("webhookd", "log/webhookd/audit.ndjson")];
+const PRIVD: &str = LOGS[0].1;
+const WEBHOOKD: &str = LOGS[1].1;
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+#[test]
+fn each_action_is_a_document_of_known_fields_and_allowed_values() {
+    let mut world = logging_world("max-new-blocks-per-minute = 5\nreconcile-every = \"1s\"");
+    let alert = json!({ "ip": ATTACKER, "duration": "2s", "reason": "17 failures",
+        "rule_name": "SSH brute force", "alert_id": "a-1" });
+    assert_eq!(world.post(&alert).status, 200);
+    let blocked = document(&world, PRIVD, "ip-blocked");
+    check(
+        &blocked,
+        json!({
+            "source.ip": ATTACKER, "source.address": ATTACKER, "client.ip": KIBANA,
+            "related.ip": [ATTACKER, KIBANA], "event.reason": "17 failures",
+            "rule.name": "SSH brute force", "webhookd.alert_id": "a-1", "webhookd.outcome": "blocked",
+            "webhookd.enforced_as": ATTACKER, "user.id": "4711", "user.effective.id": "4711",
+            "group.id": "4711", "message": format!("{ATTACKER} blocked"), "event.outcome": "success",
+            "webhookd.peer.pid": world.daemons().1, "process.pid": world.daemons().0,
+        }),
+    );
+    assert_eq!(blocked["webhookd.until"].as_str().map(str::len), Some(24), "{blocked}");
+    let accepted = document(&world, WEBHOOKD, "webhook-accepted");
+    check(
+        &accepted,
+        json!({
+            "event.id": blocked["event.id"], "client.ip": KIBANA, "related.ip": [KIBANA],
+            "http.request.method": "POST", "http.response.status_code": 200, "url.path": "/blockip",
+            "webhookd.token": "kibana", "webhookd.outcome": ["blocked"], "webhookd.addresses": 1,
+            "event.outcome": "success", "event.reason": format!("Blocked IP: {ATTACKER}"),
+            "process.pid": world.daemons().1,
+        }),
+    );
+    assert_eq!(accepted.get("source.ip"), None, "{accepted}");
+
+    assert_eq!(world.post(&json!({ "ip": ATTACKER })).status, 200);
+    check(&document(&world, PRIVD, "ip-already-blocked"), json!({ "event.outcome": "success" }));
+    let expired = document(&world, PRIVD, "ip-expired");
+    check(&expired, json!({ "event.id": blocked["event.id"], "webhookd.outcome": "lifted" }));
+
+    // A network is no address.
+    assert_eq!(world.post(&json!({ "ip": "198.51.100.0/24" })).status, 200);
+    let network = documents(&world, PRIVD).pop().unwrap();
+    check(&network, json!({ "source.address": "198.51.100.0/24", "related.ip": [KIBANA] }));
+    assert_eq!((network.get("source.ip"), network.get("webhookd.until")), (None, None));
+
+    assert_eq!(world.post(&json!({ "ip": "127.0.0.1" })).status, 422);
+    let refused = document(&world, PRIVD, "ip-block-refused");
+    check(&refused, json!({ "webhookd.refusal": "reserved", "event.outcome": "failure" }));
+    let told = documents(&world, WEBHOOKD).pop().unwrap();
+    check(
+        &told,
+        json!({ "event.action": "webhook-accepted", "event.outcome": "failure",
+        "webhookd.outcome": ["refused"], "event.id": refused["event.id"] }),
+    );
+    let many: Vec<String> = (1..=9).map(|n| format!("192.0.2.{n}")).collect();
+    assert_eq!(world.post(&json!({ "ips": many })).status, 429);
+    check(&document(&world, PRIVD, "ip-block-over-quota"), json!({ "event.outcome": "failure" }));
+
+    // What is taken away comes back.
+    world.ufw("delete deny from 198.51.100.0/24");
+    check(&document(&world, PRIVD, "ip-restored"), json!({ "event.id": network["event.id"] }));
+
+    let (text, code) = world.ctl(&["unblock", "198.51.100.0/24", "192.0.2.99"]);
+    assert_eq!(code, 0, "{text}");
+    check(
+        &document(&world, PRIVD, "ip-unblocked"),
+        json!({
+            "source.address": "198.51.100.0/24", "user.effective.id": "0", "group.id": "0",
+            "webhookd.outcome": "lifted",
+        }),
+    );
+    check(&document(&world, PRIVD, "ip-not-blocked"), json!({ "source.ip": "192.0.2.99" }));
+
+    // Who is not let in, and what is no alert.
+    let right = format!("Bearer {}", world.token);
+    for (path, headers) in [
+        ("/blockip", [("Authorization", "Bearer x"), JSON]),
+        ("/nowhere", [("Authorization", right.as_str()), JSON]),
+    ] {
+        let _ = world.send(&request("POST", path, &headers, "{}"));
+    }
+    check(
+        &document(&world, WEBHOOKD, "webhook-auth-failed"),
+        json!({
+            "event.reason": "bad token", "http.response.status_code": 401, "client.ip": KIBANA,
+        }),
+    );
+    check(
+        &document(&world, WEBHOOKD, "webhook-rejected"),
+        json!({
+            "url.path": "/nowhere", "http.response.status_code": 404, "webhookd.token": "kibana",
+        }),
+    );
+    hang_up(&world);
+    check(&document(&world, WEBHOOKD, "webhook-reloaded"), json!({ "event.outcome": "success" }));
+
+    // Nothing can be blocked; and what the rules alone know is taken over.
+    world.server.sh("ufw disable");
+    assert_eq!(world.post(&json!({ "ip": "192.0.2.200" })).status, 503);
+    document(&world, PRIVD, "ip-block-unavailable");
+    world.server.sh("ufw --force enable");
+    world.stop_webhookd(Signal::SIGTERM);
+    world.stop_privd(Signal::SIGTERM);
+    world.server.sh(&format!("rm {}", world.path("state/ledger.redb")));
+    world.start_privd();
+    document(&world, PRIVD, "ip-adopted");
+    check(&document(&world, WEBHOOKD, "webhook-stopped"), json!({}));
+
+    let mut seen = BTreeSet::new();
+    for (program, log) in LOGS {
+        for document in documents(&world, log) {
+            valid(program, &document);
+            seen.insert(document["event.action"].as_str().unwrap().to_owned());
+        }
+    }
+    assert!(seen.len() >= 15, "{seen:?}");
+}
+
+#[test]
+fn observe_mode_says_what_it_would_have_blocked() {
+    let world = logging_world("enforce = false");
+    assert_eq!(world.post(&json!({ "ip": ATTACKER })).outcomes(), ["would-block"]);
+    let expected = json!({ "webhookd.outcome": "would-block", "webhookd.enforced_as": ATTACKER });
+    check(&document(&world, PRIVD, "ip-would-block"), expected);
+}
+
+#[test]
+fn no_caller_forges_a_document_or_a_field() {
+    let world = logging_world("");
+    let huge = "y\n".repeat(300_000);
+    let forgeries = [
+        "x\n{\"event.action\":\"ip-unblocked\",\"source.ip\":\"192.0.2.1\"}\n",
+        "x\",\"event.action\":\"ip-unblocked\",\"x\":\"",
+        "\u{1b}[2J\u{1b}]0;forged\u{7}\u{9b}31m\u{7f}",
+        "<0>forged\r\n<0>forged",
+        "\u{0}\u{2028}\u{202e}",
+        &huge,
+    ];
+    let right = format!("Bearer {}", world.token);
+    for (number, forgery) in (1..).zip(forgeries) {
+        for key in ["reason", "rule_name", "alert_id"] {
+            let answer = world.post(&json!({ "ip": format!("192.0.2.{number}"), key: forgery }));
+            assert!([200, 400].contains(&answer.status), "{answer:?}");
+        }
+        let _ = world.post(&json!({ "ip": forgery }));
+        let _ = world.post(&json!({ "ip": "127.0.0.1", "reason": forgery }));
+    }
+    // A half of a pair of surrogates is no text, and nothing is made of it.
+    let _ = world.post_text(r#"{"ip":"192.0.2.77","reason":"\ud800"}"#);
+    let long = format!("/{}", "x".repeat(20_000));
+    for (path, token, agent) in [
+        ("/x%0a%7b%22event.action%22%3a%22ip-unblocked%22%7d%0a<0>", &*right, "plain"),
+        ("/x\u{9b}31m\u{2028}\u{202e}", &*right, "x\u{9b}31m\u{2028}<0>\",\"event.action\":\"x"),
+        ("/blockip", "Bearer x\",\"a\":\"<0>", "x\t<0>\\\",\\u0000"),
+        (&*long, &*right, "x"),
+    ] {
+        let headers = [("Authorization", token), JSON, ("User-Agent", agent)];
+        // Some of these the HTTP library turns away by itself.
+        let _ = exchange(&mut world.connection(), &request("POST", path, &headers, "{}"));
+    }
+    let agent = documents(&world, WEBHOOKD).into_iter().any(|document| {
+        let agent = document["user_agent.original"].as_str().unwrap_or_default();
+        agent.contains("\u{9b}31m\u{2028}<0>\",\"event.action\":\"x")
+    });
+    assert!(agent, "{}", world.read(WEBHOOKD));
+    for (program, log) in LOGS {
+        let text = world.read(log);
+        assert!(!text.contains(&world.token), "{log} holds the token");
+        assert!(text.ends_with('\n'));
+        for line in text.lines() {
+            assert!(line.len() < 10_000, "a document of {} bytes", line.len());
+            assert!(!line.contains(char::is_control), "{line:?}");
+            assert!(!line.contains(['\u{2028}', '\u{202e}']), "{line:?}");
+        }
+        for document in documents(&world, log) {
+            valid(program, &document);
+            assert_ne!(document["event.action"], "ip-unblocked", "{document}");
+        }
+    }
+    // It is there, as what it is.
+    let reasons: BTreeSet<String> = documents(&world, PRIVD)
+        .iter()
+        .map(|document| document["event.reason"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    for forgery in &forgeries[..5] {
+        assert!(reasons.contains(*forgery), "no {forgery:?} in {reasons:?}");
+    }
+}
+
+#[test]
+fn what_a_caller_repeats_is_counted_and_what_changes_the_firewall_is_told_each_time() {
+    let mut world = logging_world("");
+    world.block(ATTACKER);
+    let body = json!({ "ip": ATTACKER }).to_string();
+    let right = format!("Bearer {}", world.token);
+    let known = request("POST", "/blockip", &[("Authorization", &right), JSON], &body);
+    let wrong = request("POST", "/blockip", &[("Authorization", "Bearer x"), JSON], "");
+    let mut connection = world.connection();
+    for _ in 0..1_000 {
+        assert_eq!(exchange(&mut connection, &known).unwrap().status, 200);
+    }
+    let mut refused = 0;
+    while refused < 200 {
+        let answer = exchange(&mut connection, &wrong);
+        let Ok(answer) = answer else {
+            connection = world.connection();
+            continue;
+        };
+        assert!([401, 429].contains(&answer.status), "{answer:?}");
+        refused += 1;
+    }
+    for number in 1..=150 {
+        world.block(&format!("192.0.2.{number}"));
+    }
+    // At the end each kind tells of the rest.
+    world.stop_webhookd(Signal::SIGTERM);
+    world.stop_privd(Signal::SIGTERM);
+    for (log, action, at_most, in_all) in [
+        (PRIVD, "ip-blocked", 151, 151),
+        (PRIVD, "ip-already-blocked", 600, 1_000),
+        (WEBHOOKD, "webhook-accepted", 751, 1_151),
+        (WEBHOOKD, "webhook-auth-failed", 100, 200),
+    ] {
+        let all = documents(&world, log);
+        let of_it = all.iter().filter(|document| document["event.action"] == action);
+        let lines = of_it.clone().count();
+        let left_out = |document: &Value| document["webhookd.suppressed"].as_u64().unwrap_or(0);
+        let kind = match action {
+            "ip-already-blocked" | "webhook-accepted" => "requests that changed nothing",
+            "webhook-auth-failed" => "requests with a wrong token",
+            _ => "",
+        };
+        let rest = all.iter().filter(|document| document["webhookd.kind"] == kind);
+        let told: u64 = of_it.chain(rest).map(left_out).sum();
+        assert!(lines <= at_most, "{lines} documents of {action}");
+        assert_eq!(lines + usize::try_from(told).unwrap(), in_all, "{action}: {lines} + {told}");
+    }
+    // The lines for people are the same.
+    let lines = world.read("privd.log");
+    let told = lines.lines().filter(|line| line.contains("outcome: already-blocked"));
+    let all = documents(&world, PRIVD);
+    let documents = all.iter().filter(|one| one["event.action"] == "ip-already-blocked");
+    assert_eq!(told.count(), documents.count());
+}
+
+#[test]
+fn a_rotation_under_load_loses_and_doubles_no_document() {
+    let world = logging_world("");
+    let over = AtomicBool::new(false);
+    let mut kept = Vec::new();
+    let events = std::thread::scope(|scope| {
+        let alerts = scope.spawn(|| {
+            let mut events = 0;
+            while !over.load(Ordering::Relaxed) || events < 40 {
+                events += 1;
+                world.block(&format!("198.18.{}.{}", events / 250, events % 250 + 1));
+            }
+            events
+        });
+        for round in 1..=10 {
+            for (_, log) in LOGS {
+                let old = format!("{log}.{round}");
+                fs::rename(world.path(log), world.path(&old)).unwrap();
+                kept.push(old);
+            }
+            hang_up(&world);
+            until("both are there again", 20, || {
+                LOGS.iter().all(|(_, log)| fs::metadata(world.path(log)).is_ok_and(|f| f.len() > 0))
+            });
+        }
+        over.store(true, Ordering::Relaxed);
+        alerts.join().unwrap()
+    });
+    let count = |log: &str, action: &str| {
+        let files = kept.iter().map(String::as_str).filter(|old| old.starts_with(log)).chain([log]);
+        let all = files.flat_map(|file| documents(&world, file));
+        let ids: Vec<Value> = all
+            .filter(|document| document["event.action"] == action)
+            .map(|document| document["event.id"].clone())
+            .collect();
+        (ids.len(), ids.iter().map(Value::to_string).collect::<BTreeSet<_>>().len())
+    };
+    assert_eq!(count(PRIVD, "ip-blocked"), (events, events));
+    assert_eq!(count(WEBHOOKD, "webhook-accepted"), (events, events));
+    for ((_, log), owner) in LOGS.iter().zip([0, UID]) {
+        let found = fs::metadata(world.path(log)).unwrap();
+        assert_eq!(
+            (found.uid(), found.gid(), found.mode() & 0o7777),
+            (owner, owner, 0o640),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_again_goes_on_in_the_old_file_and_is_said() {
+    let world = logging_world("");
+    for (_, log) in LOGS {
+        fs::rename(world.path(log), world.path(&format!("{log}.old"))).unwrap();
+        fs::create_dir(world.path(log)).unwrap();
+    }
+    hang_up(&world);
+    for log in ["privd.log", "webhookd.log"] {
+        world.wait_for("audit log not opened again, the old file stays", log);
+    }
+    world.block(ATTACKER);
+    assert_eq!(documents(&world, &format!("{PRIVD}.old")).last().unwrap()["source.ip"], ATTACKER);
+    assert_eq!(documents(&world, &format!("{WEBHOOKD}.old")).last().unwrap()["client.ip"], KIBANA);
+}
+
+#[test]
+fn a_full_log_stops_no_block_is_said_once_and_what_was_lost_when_there_is_room() {
+    let disk = "mkdir -p log/privd log/webhookd
+        for at in log/privd log/webhookd; do mount -t tmpfs -o size=16k,mode=777 tmpfs $at; done";
+    let mut world = World::prepared(disk, "ufw allow 22/tcp");
+    configure(&world, "");
+    world.start();
+    let mut blocked = 0;
+    let mut blocks = |number: u8| {
+        for _ in 0..number {
+            blocked += 1;
+            world.block(&format!("192.0.2.{blocked}"));
+        }
+    };
+    blocks(40);
+    for log in ["privd.log", "webhookd.log"] {
+        world.wait_for("the audit log is not written, and what is lost is counted", log);
+    }
+    // There is room again.
+    for (_, log) in LOGS {
+        fs::rename(world.inside(&world.path(log)), world.inside(&world.path(&format!("{log}.1"))))
+            .unwrap();
+        let file =
+            fs::File::options().write(true).open(world.inside(&world.path(&format!("{log}.1"))));
+        file.unwrap().set_len(0).unwrap();
+    }
+    blocks(1);
+    for (name, (_, log)) in ["privd.log", "webhookd.log"].iter().zip(LOGS) {
+        world.wait_for("the audit log is written again", name);
+        let text = world.read(name);
+        assert_eq!(text.matches("the audit log is not written").count(), 1, "{text}");
+        let lost = text.split("written again, lost: ").nth(1).unwrap().split(',').next().unwrap();
+        let lost: u64 = lost.parse().unwrap();
+        assert!((1..40).contains(&lost), "{lost}: {text}");
+        // Nothing but the line that was cut is damaged.
+        let file = fs::read_to_string(world.inside(&world.path(&format!("{log}.1")))).unwrap();
+        let last = file.lines().last().unwrap();
+        serde_json::from_str::<Value>(last).unwrap_or_else(|error| panic!("{error}: {file:?}"));
+    }
+}
+
+#[test]
+fn a_path_that_cannot_be_opened_is_one_sentence_and_status_78() {
+    let world = World::without_daemons("true");
+    let path = world.path("nowhere/audit.ndjson");
+    world.configure(&format!("audit-log = {path:?}"), &format!("audit-log = {path:?}"));
+    for (program, config) in [("webhook-privd", "privd.toml"), ("webhookd", "webhookd.toml")] {
+        let program = format!("/mnt/{program}");
+        let run = world.confined.run(&[&program, "--config", &world.path(config)]);
+        let words = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.code(), Some(78), "{words}");
+        assert!(words.contains(&format!("audit-log: {path}: cannot be opened")), "{words}");
+        assert_eq!(words.lines().count(), 1, "{words}");
+        // To look at the file makes none: made by root, it would keep webhookd out.
+        let check = world.confined.run(&[&program, "--check", "--config", &world.path(config)]);
+        assert!(check.status.success(), "{check:?}");
+    }
+}
+
+#[test]
+fn under_systemd_logrotate_gives_both_a_new_file() {
+    let machine = Container::boot();
+    let logs = [("webhookd", "webhookd"), ("webhook-privd", "root")];
+    machine.block(ATTACKER);
+    let owner = |log: &str| {
+        machine.sh(&format!("stat -c '%U:%G %a' /var/log/{log}/audit.ndjson")).trim().to_owned()
+    };
+    for (log, user) in logs {
+        assert_eq!(owner(log), format!("{user}:{user} 640"));
+        // As logrotate does it, which this machine does not have.
+        machine.sh(&format!(
+            "mv /var/log/{log}/audit.ndjson /var/log/{log}/audit.ndjson.1; systemctl reload {log}"
+        ));
+    }
+    machine.block("198.51.100.1");
+    for (log, user) in logs {
+        until("the new file is written", 20, || {
+            machine.run(&format!("test -s /var/log/{log}/audit.ndjson")).status.success()
+        });
+        assert_eq!(owner(log), format!("{user}:{user} 640"));
+        let text = |name: &str| machine.sh(&format!("cat /var/log/{log}/{name}"));
+        assert!(!text("audit.ndjson.1").contains("198.51.100.1"));
+        for line in text("audit.ndjson").lines() {
+            serde_json::from_str::<Value>(line).unwrap();
+        }
+    }
+}
+
+/// A world whose daemons write audit logs, each in a folder of its own.
+fn logging_world(privd_toml: &str) -> World {
+    let mut world = World::without_daemons("ufw allow 22/tcp");
+    fs::create_dir_all(world.path("log/privd")).unwrap();
+    fs::create_dir(world.path("log/webhookd")).unwrap();
+    chown(world.path("log/webhookd"), Some(UID), Some(UID)).unwrap();
+    configure(&world, privd_toml);
+    world.start();
+    world
+}
+
+fn configure(world: &World, privd_toml: &str) {
+    let key = |log| format!("audit-log = {:?}\n", world.path(log));
+    world.configure(&format!("{}{privd_toml}", key(PRIVD)), &key(WEBHOOKD));
+}
+
+fn hang_up(world: &World) {
+    let (privd, webhookd) = world.daemons();
+    for pid in [privd, webhookd] {
+        kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGHUP).unwrap();
+    }
+}
+
+/// All documents of a log; each is one line.
+fn documents(world: &World, log: &str) -> Vec<Value> {
+    let text = world.read(log);
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    text.lines().map(parse).collect()
+}
+
+/// The first document with this action, as soon as it is there.
+fn document(world: &World, log: &str, action: &str) -> Value {
+    let mut found = None;
+    until(action, 20, || {
+        found = documents(world, log).into_iter().find(|one| one["event.action"] == action);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+fn check(document: &Value, expected: Value) {
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&document[key], value, "{key} of {document:#}");
+    }
+}
+
+/// The names are ECS's or ours, the values those that ECS allows.
+fn valid(program: &str, document: &Value) {
+    let fields = document.as_object().unwrap();
+    for (key, value) in fields {
+        let fits = match key.as_str() {
+            "@timestamp" => value.as_str().is_some_and(|at| at.len() == 24 && at.ends_with('Z')),
+            "event.category" | "event.type" | "related.ip" => value.is_array(),
+            "process.pid" | "http.response.status_code" => value.is_u64(),
+            "webhookd.outcome" => value.is_string() || value.is_array(),
+            "webhookd.peer.pid" | "webhookd.addresses" | "webhookd.suppressed" => value.is_u64(),
+            key => TEXTS.contains(&key) && value.is_string(),
+        };
+        assert!(fits, "{key}: {document:#}");
+    }
+    check(
+        document,
+        json!({
+            "ecs.version": "8.17.0", "event.kind": "event", "event.module": "webhookd",
+            "event.dataset": "webhookd.audit", "event.provider": program, "service.name": program,
+            "process.name": program,
+        }),
+    );
+    let words = |key: &str| -> Vec<&str> {
+        document[key].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect()
+    };
+    for kind in words("event.type") {
+        let fits = words("event.category").iter().any(|category| {
+            let (_, kinds) = CATEGORIES.iter().find(|(name, _)| name == category).unwrap();
+            kinds.contains(&kind)
+        });
+        assert!(fits, "{kind}: {document:#}");
+    }
+    let outcome = document["event.outcome"].as_str().unwrap();
+    assert!(["success", "failure", "unknown"].contains(&outcome), "{document:#}");
+    let action = document["event.action"].as_str().unwrap();
+    let prefix = if program == "webhookd" { "webhook-" } else { "ip-" };
+    assert!(action.starts_with(prefix), "{program} says {action}");
+    for key in ["source.ip", "client.ip"] {
+        let address = fields.get(key).map(|value| value.as_str().unwrap().parse());
+        assert!(address.is_none_or(|address: Result<std::net::IpAddr, _>| address.is_ok()));
+    }
+}
+
+/// Fields of ECS 8.17 that hold text, and ours.
+const TEXTS: [&str; 36] = [
+    "client.ip",
+    "ecs.version",
+    "event.action",
+    "event.dataset",
+    "event.id",
+    "event.kind",
+    "event.module",
+    "event.outcome",
+    "event.provider",
+    "event.reason",
+    "group.id",
+    "host.hostname",
+    "http.request.method",
+    "log.level",
+    "message",
+    "observer.hostname",
+    "observer.product",
+    "observer.type",
+    "process.name",
+    "rule.name",
+    "service.name",
+    "service.version",
+    "source.address",
+    "source.ip",
+    "url.path",
+    "user.effective.id",
+    "user.id",
+    "user_agent.original",
+    "webhookd.alert_id",
+    "webhookd.detail",
+    "webhookd.enforced_as",
+    "webhookd.kind",
+    "webhookd.refusal",
+    "webhookd.token",
+    "webhookd.until",
+    "webhookd.verb",
+];
+
+/// The types that ECS expects for each category.
+const CATEGORIES: [(&str, &[&str]); 6] = [
+    ("authentication", &["start", "end", "info"]),
+    ("configuration", &["access", "change", "creation", "deletion", "info"]),
+    ("intrusion_detection", &["allowed", "denied", "info"]),
+    ("network", &["access", "allowed", "connection", "denied", "end", "info", "protocol", "start"]),
+    ("process", &["access", "change", "end", "info", "start"]),
+    ("web", &["access", "error", "info"]),
+];
