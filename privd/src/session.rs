@@ -175,7 +175,7 @@ impl Session {
             drift: snapshot.drift,
             verified_at: snapshot.verified_at,
             changes: snapshot.changes,
-            lost_lines: 0,
+            lost_lines: self.journal.audit().lost(),
         }
     }
 

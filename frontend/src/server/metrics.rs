@@ -33,6 +33,8 @@ pub struct Readings<'a> {
     pub privd: Option<&'a Status>,
     /// When the certificate ends, in seconds since the Unix epoch.
     pub certificate_ends: Option<i64>,
+    /// Lines of webhookd's audit log that could not be written.
+    pub lost_lines: u64,
 }
 
 impl Metrics {
@@ -73,6 +75,7 @@ impl Metrics {
         own.register("addresses", "Addresses by outcome", self.addresses.clone());
         own.register("refusals", "Addresses that policy refused", self.refusals.clone());
         own.register("auth_failures", "Requests not let in", self.auth_failures.clone());
+        own.register("audit_lines_lost", LOST, ConstCounter::new(readings.lost_lines));
         if let Some(ends) = readings.certificate_ends {
             let help = "When the certificate expires";
             seconds(own, "certificate_expiry_timestamp", help, ConstGauge::new(ends));
@@ -103,8 +106,7 @@ fn register(registry: &mut Registry, status: &Status) {
     }
     let drift = "Blocks found missing from the firewall and put back";
     registry.register("drift", drift, ConstCounter::new(status.drift));
-    let lost = "Lines of the audit log that could not be written";
-    registry.register("audit_lines_lost", lost, ConstCounter::new(status.lost_lines));
+    registry.register("audit_lines_lost", LOST, ConstCounter::new(status.lost_lines));
     if let Some(time) = status.verified_at {
         let help = "When rules and kernel were last read back";
         seconds(registry, "last_reconcile_timestamp", help, ConstGauge::new(time));
@@ -116,6 +118,8 @@ fn register(registry: &mut Registry, status: &Status) {
 fn seconds(registry: &mut Registry, name: &str, help: &str, metric: impl Metric) {
     registry.register_with_unit(name, help, Unit::Seconds, metric);
 }
+
+const LOST: &str = "Lines of the audit log that could not be written";
 
 type Label = [(&'static str, &'static str); 1];
 
@@ -158,7 +162,8 @@ mod tests {
         changes.note(Duration::from_millis(300));
         changes.note(Duration::from_secs(60));
         let status = Status { changes, verified_at: Some(1_790_000_000), ..fake_privd::status() };
-        let readings = Readings { privd: Some(&status), certificate_ends: Some(2_000_000_000) };
+        let readings =
+            Readings { privd: Some(&status), certificate_ends: Some(2_000_000_000), lost_lines: 3 };
         let text = metrics.text(&readings);
         for line in [
             "# TYPE webhookd_requests counter",
@@ -168,6 +173,7 @@ mod tests {
             "webhookd_refusals_total{reason=\"too-wide\"} 0",
             "webhookd_auth_failures_total{reason=\"bad token\"} 1",
             "webhookd_certificate_expiry_timestamp_seconds 2000000000",
+            "webhookd_audit_lines_lost_total 3",
             "webhook_privd_up 1",
             "webhook_privd_usable 1",
             "webhook_privd_live_blocks 3",
@@ -186,7 +192,8 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(text.ends_with("# EOF\n"), "{text}");
-        let without = metrics.text(&Readings { privd: None, certificate_ends: None });
+        let without =
+            metrics.text(&Readings { privd: None, certificate_ends: None, lost_lines: 0 });
         assert!(without.contains("\nwebhook_privd_up 0\n"), "{without}");
         assert!(!without.contains("live_blocks"), "{without}");
     }

@@ -158,7 +158,9 @@ async fn metrics(
     certificate_ends: Option<i64>,
 ) -> HttpResponse {
     let status = privd.status().await.ok();
-    let text = service.metrics.text(&Readings { privd: status.as_ref(), certificate_ends });
+    let lost_lines = service.journal.audit().lost();
+    let readings = Readings { privd: status.as_ref(), certificate_ends, lost_lines };
+    let text = service.metrics.text(&readings);
     HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(text)
 }
 
