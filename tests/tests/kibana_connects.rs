@@ -102,9 +102,7 @@ fn a_client_certificate_lets_in_without_any_token() {
     let mut world = World::without_daemons("ufw allow 22/tcp");
     let at = world.path("");
     world.server.sh(&format!("cd {at}; {TOOLS}{CLIENT_CERTIFICATES}"));
-    let config = world.read("webhookd.toml");
-    let client_ca = format!("key.pem\", client-ca = \"{at}/clients.pem\" }}");
-    world.write("webhookd.toml", &config.replace("key.pem\" }", &client_ca));
+    world.configure("", &format!("tls.client-ca = \"{at}/clients.pem\""));
     world.start();
     let mut kibana = Kibana::at(&world.kibana);
     let pair = |name: &str| {
