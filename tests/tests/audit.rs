@@ -415,6 +415,9 @@ fn under_systemd_logrotate_gives_both_a_new_file() {
         for line in text("audit.ndjson").lines() {
             serde_json::from_str::<Value>(line).unwrap();
         }
+        // The journal has taken priorities off the lines, and there is no second time in them.
+        let said = machine.sh(&format!("journalctl --output cat --priority info --unit {log}"));
+        assert!(said.lines().any(|line| line.starts_with("webhook") && line.contains(" is ready")));
     }
 }
 
