@@ -168,9 +168,11 @@ fn no_caller_forges_a_document_or_a_field() {
     // A half of a pair of surrogates is no text, and nothing is made of it.
     let _ = world.post_text(r#"{"ip":"192.0.2.77","reason":"\ud800"}"#);
     let long = format!("/{}", "x".repeat(20_000));
+    let agent = "x\u{9b}31m\u{2028}<0>\",\"event.action\":\"x";
     for (path, token, agent) in [
-        ("/x%0a%7b%22event.action%22%3a%22ip-unblocked%22%7d%0a<0>", &*right, "plain"),
-        ("/x\u{9b}31m\u{2028}\u{202e}", &*right, "x\u{9b}31m\u{2028}<0>\",\"event.action\":\"x"),
+        ("/x%0a%7b%22event.action%22%3a%22ip-unblocked%22%7d%0a%3c0%3e", &*right, agent),
+        ("/x%0a<0>", &*right, agent),
+        ("/x\u{9b}31m\u{2028}\u{202e}", &*right, agent),
         ("/blockip", "Bearer x\",\"a\":\"<0>", "x\t<0>\\\",\\u0000"),
         (&*long, &*right, "x"),
     ] {
@@ -178,11 +180,11 @@ fn no_caller_forges_a_document_or_a_field() {
         // Some of these the HTTP library turns away by itself.
         let _ = exchange(&mut world.connection(), &request("POST", path, &headers, "{}"));
     }
-    let agent = documents(&world, WEBHOOKD).into_iter().any(|document| {
-        let agent = document["user_agent.original"].as_str().unwrap_or_default();
-        agent.contains("\u{9b}31m\u{2028}<0>\",\"event.action\":\"x")
-    });
-    assert!(agent, "{}", world.read(WEBHOOKD));
+    let told = documents(&world, WEBHOOKD).into_iter();
+    let told = told.filter(|document| document["user_agent.original"] == agent);
+    let paths: Vec<Value> = told.map(|document| document["url.path"].clone()).collect();
+    let path = "/x%0a%7b%22event.action%22%3a%22ip-unblocked%22%7d%0a%3c0%3e";
+    assert!(paths.contains(&path.into()), "{paths:?} in {}", world.read(WEBHOOKD));
     for (program, log) in LOGS {
         let text = world.read(log);
         assert!(!text.contains(&world.token), "{log} holds the token");
@@ -413,7 +415,33 @@ fn under_systemd_logrotate_gives_both_a_new_file() {
         for line in text("audit.ndjson").lines() {
             serde_json::from_str::<Value>(line).unwrap();
         }
+        // The journal has taken priorities off the lines, and there is no second time in them.
+        let said = machine.sh(&format!("journalctl --output cat --priority info --unit {log}"));
+        assert!(said.lines().any(|line| line.starts_with("webhook") && line.contains(" is ready")));
     }
+}
+
+#[test]
+fn the_readme_shows_what_is_written() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let section = readme.split("\n## Logs\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let shown = section.split("```json\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let shown: Vec<Value> = shown.map(|text| serde_json::from_str(text).unwrap()).collect();
+    let [of_privd, of_webhookd] = &shown[..] else { panic!("{} documents", shown.len()) };
+    valid("webhook-privd", of_privd);
+    valid("webhookd", of_webhookd);
+    assert_eq!(of_privd["event.id"], of_webhookd["event.id"]);
+
+    let world = logging_world("block-for = \"1d\"");
+    let body = json!({ "ip": ATTACKER, "rule_name": "SSH brute force", "alert_id": "demo-1" });
+    let right = format!("Bearer {}", world.token);
+    let headers = [("Authorization", &*right), JSON, ("User-Agent", "axios/1.16.1")];
+    let answer = world.send(&request("POST", "/blockip", &headers, &body.to_string()));
+    assert_eq!(answer.status, 200);
+    let keys = |document: &Value| document.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(of_privd), keys(&document(&world, PRIVD, "ip-blocked")));
+    assert_eq!(keys(of_webhookd), keys(&document(&world, WEBHOOKD, "webhook-accepted")));
 }
 
 /// A world whose daemons write audit logs, each in a folder of its own.

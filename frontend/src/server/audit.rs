@@ -218,3 +218,82 @@ const fn seldom(kind: &'static str) -> Limiter {
 const CHANGED: &str = "blocked";
 /// Between two looks at what was left out.
 const TICK: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use actix_web::test::TestRequest;
+    use logging::Origin;
+    use serde_json::Value;
+    use slog::{Discard, o};
+
+    use super::*;
+    use crate::server::answer;
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, 2));
+
+    /// The documents that a journal writes while it is used.
+    fn written(work: impl FnOnce(&Journal)) -> Vec<Value> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.ndjson");
+        let log = Logger::root(Discard, o!());
+        let origin = Origin { program: "webhookd", version: "1", firewall: None };
+        work(&Journal::new(log.clone(), Audit::open(Some(&path), origin, &log).unwrap()));
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        read(&path).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn reasons(documents: &[Value]) -> Vec<&str> {
+        documents.iter().filter_map(|document| document["event.reason"].as_str()).collect()
+    }
+
+    #[test]
+    fn a_flood_of_one_401_hides_no_other() {
+        let request = TestRequest::default().to_http_request();
+        let documents = written(|journal| {
+            let turn_away =
+                |reason| journal.turned_away(EventId(1), Some(CLIENT), &request, reason);
+            (0..500).for_each(|_| turn_away("bad token"));
+            turn_away("missing bearer");
+            turn_away("source not in allowlist");
+            (0..500).for_each(|_| journal.refused(CLIENT, "too many connections"));
+            journal.settle(None);
+        });
+        let mut told = reasons(&documents);
+        told.dedup();
+        let kinds =
+            ["bad token", "missing bearer", "source not in allowlist", "too many connections"];
+        assert_eq!(told, kinds);
+        let rest = documents.iter().rev().take(2).map(|one| &one["webhookd.suppressed"]);
+        assert_eq!(rest.collect::<Vec<_>>(), [480, 480]);
+        assert_eq!(documents.len(), 20 + 1 + 1 + 20 + 2);
+    }
+
+    #[test]
+    fn a_refused_connection_is_told_with_where_it_came_from() {
+        let documents = written(|journal| journal.refused(CLIENT, "too many connections"));
+        let [document] = &documents[..] else { panic!("{documents:?}") };
+        assert_eq!(document["event.action"], "webhook-connection-refused");
+        assert_eq!(document["client.ip"], "10.9.0.2");
+        assert_eq!(document.get("event.id"), None);
+    }
+
+    #[test]
+    fn neither_path_nor_credential_of_somebody_unknown_is_told() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let request = TestRequest::with_uri(&format!("/{secret}?token={secret}"));
+        let request = request.insert_header(("Authorization", format!("Bearer {secret}")));
+        let request = request.to_http_request();
+        let documents = written(|journal| {
+            journal.turned_away(EventId(1), Some(CLIENT), &request, "bad token");
+            let caller = Caller { address: CLIENT, name: "kibana".to_owned() };
+            let known = TestRequest::with_uri(&format!("/blockip?token={secret}"));
+            let response = answer::error(actix_web::http::StatusCode::BAD_REQUEST, "no alert");
+            journal.answered(EventId(1), &caller, &known.to_http_request(), &response);
+        });
+        assert_eq!(reasons(&documents), ["bad token", "no alert"]);
+        assert_eq!(documents[1]["url.path"], "/blockip");
+        assert!(documents.iter().all(|document| !document.to_string().contains(secret)));
+    }
+}

@@ -178,3 +178,78 @@ impl Journal {
         self.audit.record(document.text("event.reason", why).suppressed(suppressed));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Enforced, Text};
+    use serde_json::Value;
+    use slog::Discard;
+
+    use super::*;
+    use crate::Origin;
+
+    const WEBHOOKD: Asker = Asker { uid: 999, gid: 999, pid: 7, login: None };
+
+    /// The actions of the documents that a journal writes while it is used.
+    fn written(work: impl FnOnce(&Journal)) -> Vec<(String, u64)> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.ndjson");
+        let log = Logger::root(Discard, o!());
+        let origin = Origin { program: "tests", version: "1", firewall: None };
+        work(&Journal::new(log.clone(), Audit::open(Some(&path), origin, &log).unwrap()));
+        let text = std::fs::read_to_string(path).unwrap();
+        let told = text.lines().map(|line| {
+            let document: Value = serde_json::from_str(line).unwrap();
+            let suppressed = document["webhookd.suppressed"].as_u64().unwrap_or(0);
+            (document["event.action"].as_str().unwrap().to_owned(), suppressed)
+        });
+        told.collect()
+    }
+
+    fn ask(journal: &Journal, outcome: Outcome) {
+        let target: Target = "198.51.100.7".parse().unwrap();
+        let block = Block {
+            event: EventId(1),
+            requester: None,
+            targets: vec![target].try_into().unwrap(),
+            term: None,
+            reason: Text::default(),
+            rule_name: Text::default(),
+            alert_id: Text::default(),
+        };
+        let verdict = Verdict { target, outcome, detail: Text::default() };
+        journal.blocked(&WEBHOOKD, &block, &[verdict]);
+    }
+
+    #[test]
+    fn a_flood_of_what_changes_nothing_hides_neither_a_change_nor_a_failure() {
+        let target = "198.51.100.7".parse().unwrap();
+        let enforced = Enforced { target, until: Until::Permanent };
+        let told = written(|journal| {
+            (0..10_000).for_each(|_| ask(journal, Outcome::AlreadyBlocked(enforced)));
+            ask(journal, Outcome::Failed);
+            (0..300).for_each(|_| ask(journal, Outcome::Blocked(enforced)));
+            ask(journal, Outcome::Pending);
+            journal.settle(None);
+        });
+        let count = |action: &str| told.iter().filter(|(name, _)| name == action).count();
+        assert!(count("ip-already-blocked") <= 200, "{told:?}");
+        assert_eq!((count("ip-block-failed"), count("ip-blocked")), (1, 300));
+        let left_out: u64 = told.iter().map(|(_, suppressed)| suppressed).sum();
+        let of_the_kind = count("ip-already-blocked") + count("ip-block-pending");
+        assert_eq!(of_the_kind + usize::try_from(left_out).unwrap(), 10_001);
+    }
+
+    #[test]
+    fn webhookd_and_strangers_fill_no_log() {
+        let told = written(|journal| {
+            for _ in 0..1_000 {
+                journal.forbidden(&WEBHOOKD, "unblock");
+                journal.turned_away("uid 4712 may not connect");
+            }
+        });
+        let count = |action: &str| told.iter().filter(|(name, _)| name == action).count();
+        assert!((100..=200).contains(&count("ip-request-forbidden")));
+        assert!((1..=5).contains(&count("ip-peer-refused")));
+    }
+}
