@@ -1,9 +1,12 @@
 //! The logger: one line a record on stderr, actix's and rustls's own included.
 
 use std::io;
+use std::time::Instant;
 
 use slog::{Drain, Logger, o};
 use slog_term::{FullFormat, PlainSyncDecorator};
+
+use crate::server::throttle::Throttle;
 
 /// Builds the logger. Under systemd a line carries the priority prefix that journald reads
 /// (sd-daemon(3)) and no time of its own; elsewhere it starts with the time in UTC.
@@ -27,12 +30,12 @@ pub fn logger() -> Logger {
 /// Sends what libraries log through the `log` crate to the same place; only warnings and errors.
 pub fn take_over_log(log: &Logger) {
     // Fails only when called twice.
-    if log::set_boxed_logger(Box::new(Library(log.clone()))).is_ok() {
+    if log::set_boxed_logger(Box::new(Library(log.clone(), Throttle::default()))).is_ok() {
         log::set_max_level(log::LevelFilter::Warn);
     }
 }
 
-struct Library(Logger);
+struct Library(Logger, Throttle);
 
 impl log::Log for Library {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
@@ -40,10 +43,14 @@ impl log::Log for Library {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            // Their texts quote what clients sent.
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        // They say it of each request that is no HTTP, and their texts quote what clients sent.
+        if let Some(suppressed) = self.1.pass(Instant::now()) {
             let text = record.args().to_string();
-            slog::warn!(self.0, "library"; "from" => record.target(), "says" => %protocol::Untrusted(&text));
+            slog::warn!(self.0, "library"; "from" => record.target(),
+                "says" => %protocol::Untrusted(&text), "suppressed" => suppressed);
         }
     }
 

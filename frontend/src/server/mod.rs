@@ -14,9 +14,9 @@ pub mod intake;
 pub mod logging;
 pub mod pipeline;
 pub mod places;
-pub mod refusals;
 pub mod reload;
 pub mod routes;
+pub mod throttle;
 pub mod tls;
 pub mod watchdog;
 
@@ -34,9 +34,9 @@ use crate::server::attempts::Attempts;
 use crate::server::config::{Config, ConfigError};
 use crate::server::pipeline::Pipeline;
 use crate::server::places::Places;
-use crate::server::refusals::Refusals;
 use crate::server::reload::{Access, Current};
 use crate::server::routes::Service;
+use crate::server::throttle::Throttle;
 use crate::server::watchdog::Hearts;
 
 /// Serves until SIGTERM.
@@ -78,7 +78,7 @@ async fn serve(
         max_body: config.limits.max_body,
         bodies: Places::new(config.limits.max_bodies_in_flight),
         attempts: Attempts::default(),
-        refusals: Refusals::default(),
+        refusals: Throttle::default(),
         log: log.clone(),
     });
     let hearts = Hearts::new(sd_notify::watchdog_enabled());

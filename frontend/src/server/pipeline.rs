@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::privd_client::PrivdClient;
+use crate::server::audit;
 use crate::server::connection::{Connection, HEAD_DEADLINE, Peer};
 use crate::server::places::{Places, Source};
 use crate::server::routes::{self, Service};
@@ -117,7 +118,7 @@ fn refuse(
     kind: io::ErrorKind,
     why: impl Display,
 ) -> DispatchError {
-    service.refusals.note(&service.log, client, &why);
+    audit::refused(&service.log, &service.refusals, client, &why);
     DispatchError::Io(kind.into())
 }
 

@@ -20,8 +20,8 @@ use crate::server::attempts::Attempts;
 use crate::server::body::{Alert, Candidate};
 use crate::server::connection::Peer;
 use crate::server::places::Places;
-use crate::server::refusals::Refusals;
 use crate::server::reload::{Access, Current};
+use crate::server::throttle::Throttle;
 use crate::server::{admission, audit, health, intake};
 
 /// Everything a request is judged by.
@@ -35,8 +35,8 @@ pub struct Service {
     pub bodies: Arc<Places>,
     /// Who has presented wrong tokens lately.
     pub attempts: Attempts,
-    /// What is refused without an answer.
-    pub refusals: Refusals,
+    /// The lines about what is refused unseen.
+    pub refusals: Throttle,
     /// The logger.
     pub log: Logger,
 }
@@ -115,7 +115,9 @@ fn turn_away(
     let Rejection { reason, message, retry_after } = rejection;
     match (retry_after, client) {
         // As many as they like to cause.
-        (Some(_), Some(client)) => service.refusals.note(&service.log, client, &reason),
+        (Some(_), Some(client)) => {
+            audit::refused(&service.log, &service.refusals, client, &reason);
+        }
         _ => audit::turned_away(&service.log, event, client, reason),
     }
     match retry_after {
