@@ -30,7 +30,7 @@ fn world() -> World {
 }
 
 /// Lets `threads` of the attacker's do `abuse` over and over, and meanwhile asks as Kibana does.
-/// Afterwards nothing is left of it.
+/// Afterwards nothing is left of it, and the log has not been filled by it.
 fn meanwhile(world: &World, threads: usize, abuse: impl Fn(usize) + Sync) {
     let before = descriptors(world);
     let stop = AtomicBool::new(false);
@@ -49,25 +49,35 @@ fn meanwhile(world: &World, threads: usize, abuse: impl Fn(usize) + Sync) {
         }
         let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             until("the abuse is under way", 20, || done.load(Ordering::Relaxed) >= threads);
-            let began = Instant::now();
+            let (began, mut worst) = (Instant::now(), Duration::ZERO);
             while began.elapsed() < MEANWHILE {
                 let asked = Instant::now();
                 let answer = world.post(&json!({ "ip": ADDRESS }));
                 assert_eq!((answer.status, answer.outcomes()), (200, vec!["already-blocked"]));
-                let took = asked.elapsed();
-                assert!(took < Duration::from_secs(1), "answered after {took:?}");
+                worst = worst.max(asked.elapsed());
+                assert!(worst < Duration::from_secs(1), "answered after {worst:?}");
             }
+            worst
         }));
         stop.store(true, Ordering::Relaxed);
-        served.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let worst = served.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        eprintln!(
+            "abused {} times, answered after {worst:?} at most",
+            done.load(Ordering::Relaxed)
+        );
     });
     until("all connections of the abuse are closed", 40, || {
         descriptors(world) <= before + TO_PRIVD
     });
     let peak = peak_memory(world);
-    eprintln!("abused {} times, at most {peak} KiB", done.load(Ordering::Relaxed));
+    eprintln!("at most {peak} KiB of memory");
     assert!(peak < 60 << 10, "webhookd took {peak} KiB");
     assert_eq!(world.post(&json!({ "ip": ADDRESS })).status, 200);
+    let log = world.read("webhookd.log");
+    // Kibana's own lines, and what is judged, are others.
+    let others = |line: &&str| !line.contains(" webhook, ") && !line.contains("unauthorized");
+    let lines: Vec<&str> = log.lines().filter(others).collect();
+    assert!(lines.len() < 100, "{} lines, as {:?}", lines.len(), lines.last());
 }
 
 fn descriptors(world: &World) -> usize {
@@ -164,7 +174,6 @@ fn a_thousand_slow_connections() {
     });
     let log = world.read("webhookd.log");
     assert!(log.contains("its source has a quarter of limits.max-connections"), "{log}");
-    assert!(log.matches("connection refused").count() < 60, "the log is flooded");
 }
 
 #[test]
@@ -209,9 +218,6 @@ fn ten_thousand_bad_tokens() {
     assert!(judged + slowed > 10_000, "{judged} and {slowed} are too few");
     let free = 300 + usize::try_from(began.elapsed().as_millis()).unwrap() / 100;
     assert!((300..=free).contains(&judged), "{judged} tokens were compared, {free} are free");
-    let log = world.read("webhookd.log");
-    let refused = log.matches("connection refused").count();
-    assert!(refused < 60, "{refused} lines of those that were slowed down");
     // Nobody is locked out: in a moment the right token of that source is one again.
     until("the right token lets in", 5, || {
         world.attacker.inside(|| {
@@ -419,6 +425,6 @@ fn who_goes_on_sending_still_reads_that_it_is_too_much() {
 }
 
 /// Connections to webhook-privd that may have been opened meanwhile, and are kept.
-const TO_PRIVD: usize = 4;
+const TO_PRIVD: usize = 2;
 /// How long each abuse goes on.
 const MEANWHILE: Duration = Duration::from_secs(4);

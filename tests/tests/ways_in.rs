@@ -148,7 +148,7 @@ fn a_certificate_lets_in_by_its_authority_alone() {
         assert_eq!(answer.as_ref().is_ok_and(|answer| answer.status == 404), gets_in, "{name}");
         assert_eq!(answer.is_ok(), gets_in, "{name}: the handshake failed");
     }
-    told.wait_for("connection refused, why: no TLS: invalid peer certificate", "webhookd.log");
+    told.wait_for("refused, why: no TLS: invalid peer certificate", "webhookd.log");
     // Where none is asked for none is looked at.
     let untold = world(None);
     let mut connection = connect(&untold, &client(&untold, Some("client-of-ours")), "10.9.0.1");
