@@ -45,7 +45,8 @@ fn each_action_is_a_document_of_known_fields_and_allowed_values() {
         json!({
             "event.id": blocked["event.id"], "client.ip": KIBANA, "related.ip": [KIBANA],
             "http.request.method": "POST", "http.response.status_code": 200, "url.path": "/blockip",
-            "webhookd.token": "kibana", "webhookd.outcome": ["blocked"], "webhookd.addresses": 1,
+            "webhookd.token": "kibana", "webhookd.way": "bearer",
+            "webhookd.outcome": ["blocked"], "webhookd.addresses": 1,
             "event.outcome": "success", "event.reason": format!("Blocked IP: {ATTACKER}"),
             "process.pid": world.daemons().1,
         }),
@@ -534,7 +535,7 @@ fn valid(program: &str, document: &Value) {
 }
 
 /// Fields of ECS 8.17 that hold text, and ours.
-const TEXTS: [&str; 36] = [
+const TEXTS: [&str; 37] = [
     "client.ip",
     "ecs.version",
     "event.action",
@@ -569,6 +570,7 @@ const TEXTS: [&str; 36] = [
     "webhookd.kind",
     "webhookd.refusal",
     "webhookd.token",
+    "webhookd.way",
     "webhookd.until",
     "webhookd.verb",
 ];

@@ -38,8 +38,11 @@ fn usage() -> ! {
     std::process::exit(64);
 }
 
+/// Takes a number of pairs.
+type Part = fn(usize, &mut Report);
+
 /// Each in worlds of its own.
-const PARTS: [(&str, fn(usize, &mut Report)); 4] = [
+const PARTS: [(&str, Part); 4] = [
     ("new-block", new_blocks),
     ("many", many_at_once),
     ("known", known_and_bad),
