@@ -19,7 +19,7 @@ use crate::clock;
 use crate::enforcer::{Answer, Order};
 use crate::peer::{Peer, Role};
 use crate::policy::{self, Asker};
-use crate::snapshot::Published;
+use crate::snapshot::{Published, Snapshot};
 
 /// Everything a connection needs.
 #[derive(Clone)]
@@ -51,13 +51,17 @@ impl Session {
         };
         let thread = thread::Builder::new().name("writer".into()).stack_size(STACK);
         let Ok(writing) = thread.spawn(writer) else { return };
-        let mut incoming = BufReader::new(Frames { stream, deadline: None });
+        let mut incoming = BufReader::new(Frames { stream, deadline: None, reads: 0 });
+        let mut seen = Seen::default();
         while take.send(()).is_ok() {
             // What is in the buffer has begun.
             let begun = !incoming.buffer().is_empty();
             incoming.get_mut().deadline = if begun { frame_deadline() } else { None };
             match frame::read::<RequestFrame>(&mut incoming) {
-                Ok(message) => self.dispatch(message, &load, &replies),
+                Ok(message) => {
+                    seen.renew(incoming.get_ref().reads);
+                    self.dispatch(message, &mut seen, &load, &replies);
+                }
                 Err(error) => {
                     self.end(&error, &mut incoming.get_mut().stream);
                     break;
@@ -69,7 +73,13 @@ impl Session {
         let _ = writing.join();
     }
 
-    fn dispatch(&self, message: RequestFrame, load: &AtomicUsize, replies: &Sender<Outgoing>) {
+    fn dispatch(
+        &self,
+        message: RequestFrame,
+        seen: &mut Seen,
+        load: &AtomicUsize,
+        replies: &Sender<Outgoing>,
+    ) {
         let RequestFrame { id, request } = message;
         let weight = weight(&request);
         let loaded = load.fetch_add(weight, Ordering::Relaxed).saturating_add(weight);
@@ -86,12 +96,12 @@ impl Session {
             // Reading on: the status, and what is blocked already, are answered all the same.
             Request::Block(block)
                 if loaded > MAX_LOAD.saturating_mul(2)
-                    || loaded > MAX_LOAD && self.already(&block).is_none() =>
+                    || loaded > MAX_LOAD && self.already(&block, seen).is_none() =>
             {
                 self.journal.asked(&self.peer.asker(), verb, "busy");
                 return answer(Reply::Busy);
             }
-            Request::Block(block) => return self.block(block, answer),
+            Request::Block(block) => return self.block(block, seen, answer),
             Request::Unblock(unblock) => {
                 return self.order(Order::Unblock(self.peer, unblock, answer));
             }
@@ -102,8 +112,8 @@ impl Session {
         self.journal.asked(&self.peer.asker(), verb, "answered");
     }
 
-    fn block(&self, block: Block, answer: Answer) {
-        if let Some(verdicts) = self.already(&block) {
+    fn block(&self, block: Block, seen: &mut Seen, answer: Answer) {
+        if let Some(verdicts) = self.already(&block, seen) {
             self.journal.blocked(&self.peer.asker(), &block, &verdicts);
             return answer(Reply::Block(verdicts));
         }
@@ -123,14 +133,14 @@ impl Session {
     }
 
     /// All targets in force and nothing touched since: answered here, no process is started.
-    fn already(&self, block: &Block) -> Option<Vec<Verdict>> {
+    fn already(&self, block: &Block, seen: &mut Seen) -> Option<Vec<Verdict>> {
         let snapshot = self.published.read();
         let verdict = |target: &Target| {
             let outcome = Outcome::AlreadyBlocked(snapshot.in_force(*target)?);
             Some(Verdict { target: *target, outcome, detail: Text::default() })
         };
         let verdicts = block.targets.as_slice().iter().map(verdict).collect::<Option<_>>()?;
-        self.published.holds(&snapshot).then_some(verdicts)
+        seen.holds(&snapshot, &self.published).then_some(verdicts)
     }
 
     fn list(&self, list: List) -> Page {
@@ -193,6 +203,31 @@ impl Session {
     }
 }
 
+/// The picture that was seen to hold after the last bytes had come: it holds for all requests in them.
+#[derive(Default)]
+struct Seen {
+    reads: u64,
+    picture: Option<Arc<Snapshot>>,
+}
+
+impl Seen {
+    /// Forgets it once more bytes have come.
+    fn renew(&mut self, reads: u64) {
+        if self.reads != reads {
+            *self = Self { reads, picture: None };
+        }
+    }
+
+    fn holds(&mut self, picture: &Arc<Snapshot>, published: &Published) -> bool {
+        let known = self.picture.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, picture));
+        if !known && !published.holds(picture) {
+            return false;
+        }
+        self.picture = Some(Arc::clone(picture));
+        true
+    }
+}
+
 /// A reply, and the weight of its request.
 type Outgoing = (ReplyFrame, usize);
 
@@ -208,6 +243,7 @@ fn weight(request: &Request) -> usize {
 struct Frames {
     stream: UnixStream,
     deadline: Option<Instant>,
+    reads: u64,
 }
 
 impl Read for Frames {
@@ -218,6 +254,7 @@ impl Read for Frames {
         }
         self.stream.set_read_timeout(left)?;
         let read = self.stream.read(buffer)?;
+        self.reads = self.reads.wrapping_add(1);
         if self.deadline.is_none() {
             self.deadline = frame_deadline();
         }

@@ -211,7 +211,9 @@ fn known_and_bad(pairs: usize, report: &mut Report) {
 
 fn world_with(rules: usize) -> World {
     let mut world = with_rules(rules);
-    world.configure("max-blocks = 10000\nmax-new-blocks-per-minute = 100000", "");
+    // From one address come as many connections as from many sources.
+    let limits = "limits.max-connections = 1024";
+    world.configure("max-blocks = 10000\nmax-new-blocks-per-minute = 100000", limits);
     world.start();
     world
 }
