@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -274,7 +275,9 @@ fn a_rotation_under_load_loses_and_doubles_no_document() {
     let events = std::thread::scope(|scope| {
         let alerts = scope.spawn(|| {
             let mut events = 0;
-            while !over.load(Ordering::Relaxed) || events < 40 {
+            // Without the deadline a failure of the others would be waited for forever.
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while (!over.load(Ordering::Relaxed) || events < 40) && Instant::now() < deadline {
                 events += 1;
                 world.block(&format!("198.18.{}.{}", events / 250, events % 250 + 1));
             }

@@ -253,6 +253,7 @@ mod tests {
         let line = |number: u64| format!("{number:010000}\n");
         let mut number = 0;
         while lines.lost() < 2 {
+            assert!(number < 1_000, "a pipe holds no {number} lines");
             append(&mut lines, &line(number));
             number += 1;
         }
