@@ -13,6 +13,7 @@ use crate::server::answer;
 use crate::server::body::{Alert, BodyError};
 use crate::server::places::{Place, Source};
 use crate::server::routes::Service;
+use crate::server::weight;
 
 /// Reads a body and understands it.
 ///
@@ -35,7 +36,11 @@ pub async fn read(
         _ => {
             let place = place(client, service, deadline).await?;
             let body = collect(payload, service, deadline).await?;
-            understand_apart(body, place).await
+            understand_apart(body, place).await?.ok_or_else(|| {
+                let message = "the body holds too many values; send fewer alerts at a time, or \
+                               their addresses alone";
+                answer::error(StatusCode::PAYLOAD_TOO_LARGE, message)
+            })
         }
     }
 }
@@ -84,13 +89,14 @@ fn too_large(service: &Service) -> HttpResponse {
     answer::error(StatusCode::PAYLOAD_TOO_LARGE, &message)
 }
 
-/// In a thread of its own: all connections of the worker would wait for it.
+/// In a thread of its own: all connections of the worker would wait for it, for 300 ms (measured:
+/// 8 MiB of small objects, in a debug build). None where it would take up too much.
 async fn understand_apart(
     body: Bytes,
     place: Place,
-) -> Result<Result<Alert, BodyError>, HttpResponse> {
+) -> Result<Option<Result<Alert, BodyError>>, HttpResponse> {
     let understood = actix_web::web::block(move || {
-        let alert = Alert::parse(&body);
+        let alert = weight::is_bearable(&body).then(|| Alert::parse(&body));
         // The body is gone before its place is another's.
         drop(body);
         drop(place);

@@ -82,6 +82,8 @@ impl Pipeline {
         };
         let server = server
             .workers(WORKERS)
+            // For large bodies, one after another: what each such thread has freed stays with it.
+            .worker_max_blocking_threads(1)
             // Bounded is what is served, by its places.
             .max_concurrent_connections(usize::MAX)
             .shutdown_timeout(SHUTDOWN_SECONDS)
