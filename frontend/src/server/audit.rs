@@ -230,6 +230,7 @@ mod tests {
 
     use super::*;
     use crate::server::answer;
+    use crate::server::auth::Way;
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, 2));
 
@@ -253,7 +254,7 @@ mod tests {
         let request = TestRequest::default().to_http_request();
         let documents = written(|journal| {
             let turn_away =
-                |reason| journal.turned_away(EventId(1), Some(CLIENT), &request, reason);
+                |reason| journal.turned_away(EventId(1), Some(CLIENT), request.head(), 401, reason);
             (0..500).for_each(|_| turn_away("bad token"));
             turn_away("missing bearer");
             turn_away("source not in allowlist");
@@ -286,8 +287,8 @@ mod tests {
         let request = request.insert_header(("Authorization", format!("Bearer {secret}")));
         let request = request.to_http_request();
         let documents = written(|journal| {
-            journal.turned_away(EventId(1), Some(CLIENT), &request, "bad token");
-            let caller = Caller { address: CLIENT, name: "kibana".to_owned() };
+            journal.turned_away(EventId(1), Some(CLIENT), request.head(), 401, "bad token");
+            let caller = Caller { address: CLIENT, name: "kibana".to_owned(), way: Way::Bearer };
             let known = TestRequest::with_uri(&format!("/blockip?token={secret}"));
             let response = answer::error(actix_web::http::StatusCode::BAD_REQUEST, "no alert");
             journal.answered(EventId(1), &caller, &known.to_http_request(), &response);

@@ -19,7 +19,6 @@ pub mod reload;
 pub mod routes;
 pub mod tls;
 pub mod watchdog;
-pub mod weight;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
