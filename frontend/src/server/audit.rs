@@ -13,6 +13,7 @@ use logging::{Action, Audit, Document, Level, Limiter, Suppressed};
 use protocol::{EventId, Untrusted};
 use slog::{Logger, info, warn};
 
+use crate::privd_client::new_event;
 use crate::server::admission::Caller;
 use crate::server::answer::Told;
 
@@ -108,7 +109,6 @@ impl Journal {
     /// Somebody who was not let in. The path is not told: the token may stand there by mistake.
     pub fn turned_away(
         &self,
-        event: EventId,
         client: Option<IpAddr>,
         head: &RequestHead,
         status: u16,
@@ -120,6 +120,7 @@ impl Journal {
             _ => &self.wrong_token,
         };
         let Some(suppressed) = limiter.admit(Instant::now()) else { return };
+        let event = new_event();
         let address = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
         warn!(self.log, "unauthorized"; "reason" => reason, "client" => address, "event" => %event,
             suppressed);
@@ -253,8 +254,7 @@ mod tests {
     fn a_flood_of_one_401_hides_no_other() {
         let request = TestRequest::default().to_http_request();
         let documents = written(|journal| {
-            let turn_away =
-                |reason| journal.turned_away(EventId(1), Some(CLIENT), request.head(), 401, reason);
+            let turn_away = |reason| journal.turned_away(Some(CLIENT), request.head(), 401, reason);
             (0..500).for_each(|_| turn_away("bad token"));
             turn_away("missing bearer");
             turn_away("source not in allowlist");
@@ -287,7 +287,7 @@ mod tests {
         let request = request.insert_header(("Authorization", format!("Bearer {secret}")));
         let request = request.to_http_request();
         let documents = written(|journal| {
-            journal.turned_away(EventId(1), Some(CLIENT), request.head(), 401, "bad token");
+            journal.turned_away(Some(CLIENT), request.head(), 401, "bad token");
             let caller = Caller { address: CLIENT, name: "kibana".to_owned(), way: Way::Bearer };
             let known = TestRequest::with_uri(&format!("/blockip?token={secret}"));
             let response = answer::error(actix_web::http::StatusCode::BAD_REQUEST, "no alert");

@@ -52,14 +52,13 @@ pub async fn handle(
     service: Data<Service>,
     privd: Data<PrivdClient>,
 ) -> HttpResponse {
-    let event = new_event();
     let peer = request.conn_data::<Peer>();
     let _working = peer.map(Peer::begin_work);
     let access = service.current.read();
     let address = request.peer_addr().map(|peer| canonical(peer.ip()));
     let address = match admission::allowed(&access, address) {
         Ok(address) => address,
-        Err(rejection) => return turn_away(&service, event, address, request.head(), rejection),
+        Err(rejection) => return turn_away(&service, address, request.head(), rejection),
     };
     let anonymous = !request.headers().contains_key(AUTHORIZATION)
         && peer.is_none_or(|peer| peer.certificates.is_empty());
@@ -71,7 +70,7 @@ pub async fn handle(
     let caller = match authenticate(&service, &access, address, request.headers(), peer) {
         Ok(caller) => caller,
         Err(rejection) => {
-            return turn_away(&service, event, Some(address), request.head(), rejection);
+            return turn_away(&service, Some(address), request.head(), rejection);
         }
     };
     // Read every few seconds by whoever watches: neither counted nor logged.
@@ -84,6 +83,7 @@ pub async fn handle(
         }
         _ => {}
     }
+    let event = new_event();
     let response = match request.path() {
         "/blockip" => post(&request, payload, &service, &privd, (event, address)).await,
         "/healthz" | "/readyz" | "/metrics" => {
@@ -117,9 +117,7 @@ pub fn expected(service: &Service, request: Request) -> Result<Request, Response
     });
     match admitted {
         Ok(_) => Ok(request),
-        Err(rejection) => {
-            Err(turn_away(service, new_event(), address, request.head(), rejection).into())
-        }
+        Err(rejection) => Err(turn_away(service, address, request.head(), rejection).into()),
     }
 }
 
@@ -137,7 +135,6 @@ fn authenticate(
 
 fn turn_away(
     service: &Service,
-    event: EventId,
     client: Option<IpAddr>,
     head: &RequestHead,
     rejection: Rejection,
@@ -148,7 +145,7 @@ fn turn_away(
         Some(seconds) => answer::slowed_down(reason, message, seconds),
         None => answer::unauthorized(reason, message),
     };
-    service.journal.turned_away(event, client, head, response.status().as_u16(), reason);
+    service.journal.turned_away(client, head, response.status().as_u16(), reason);
     response
 }
 
