@@ -2,9 +2,11 @@
 //!
 //! Kibana shows only the string `message` of an error, so every answer has one.
 
+use std::collections::BTreeMap;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{ContentType, RETRY_AFTER};
 use protocol::{Outcome, Untrusted};
 use serde::Serialize;
 
@@ -37,35 +39,73 @@ pub struct Told {
 #[must_use]
 pub fn results(answered: &[Answered]) -> HttpResponse {
     let status = status(answered.iter().map(|one| &one.outcome));
-    let sentences: Vec<String> = answered.iter().map(sentence).collect();
-    let output = sentences.join("; ");
-    let results: Vec<ResultBody> = answered
-        .iter()
-        .zip(&sentences)
-        .map(|(one, sentence)| ResultBody::new(one, sentence.clone()))
-        .collect();
-    let in_force = status.is_success();
-    let body = Body {
-        status: if in_force { "ok" } else { "error" },
-        ip: answered.first().map(|one| Untrusted(&one.candidate.text).to_string()),
-        message: shortened(&output),
-        error: (!in_force).then(|| shortened(&output)),
-        output: Some(output),
-        results: Some(results),
-        // The guide's script ended with status 2 when ufw had failed.
-        code: (status == StatusCode::INTERNAL_SERVER_ERROR).then_some(2),
-        ..Body::default()
-    };
+    let message = message(answered, status);
     let mut outcomes: Vec<_> = answered.iter().map(|one| one.outcome.name()).collect();
     outcomes.sort_unstable();
     outcomes.dedup();
-    let told = Told { message: body.message.clone(), outcomes, addresses: answered.len() };
+    let told = Told { message: message.clone(), outcomes, addresses: answered.len() };
     let mut response = HttpResponse::build(status);
     response.extensions_mut().insert(told);
     if status == StatusCode::TOO_MANY_REQUESTS {
         response.insert_header((RETRY_AFTER, retry_after(answered)));
     }
-    response.json(body)
+    let mut text = String::new();
+    for detail in [Detail::Full, Detail::Brief, Detail::Spare] {
+        let body = Body::of(answered, status, &message, detail);
+        // These types always have a text.
+        text = serde_json::to_string(&body).unwrap_or_default();
+        if text.len() <= ANSWER_BYTES {
+            break;
+        }
+    }
+    response.content_type(ContentType::json()).body(text)
+}
+
+/// The sentence for Kibana: where outcomes differ, how many of each, and first those that decided the
+/// status.
+fn message(answered: &[Answered], status: StatusCode) -> String {
+    let decided = |one: &&Answered| match status {
+        StatusCode::MULTI_STATUS => one.outcome.enforced().is_none(),
+        _ => self::status(std::iter::once(&one.outcome)) == status,
+    };
+    let (first, then): (Vec<&Answered>, Vec<&Answered>) = answered.iter().partition(decided);
+    let sentences = first.iter().chain(&then).map(|one| sentence(one));
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in answered {
+        let count = counts.entry(one.outcome.name()).or_default();
+        *count = count.saturating_add(1);
+    }
+    if counts.len() < 2 {
+        return joined(sentences, MESSAGE_BYTES);
+    }
+    let counts = counts.iter().map(|(name, count)| format!("{count} {name}"));
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    let sentences = joined(sentences, MESSAGE_BYTES.saturating_sub(counts.len()));
+    format!("{counts}: {sentences}")
+}
+
+/// As many of them as there is room for.
+fn joined(sentences: impl Iterator<Item = String>, bytes: usize) -> String {
+    let mut text = String::new();
+    for sentence in sentences {
+        if text.len() > bytes {
+            break;
+        }
+        let separator = if text.is_empty() { "" } else { "; " };
+        text.push_str(separator);
+        text.push_str(&sentence);
+    }
+    shortened(&text, bytes)
+}
+
+/// How much an answer tells of each address: Kibana takes one over 1 MB for a failure, and repeats.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Detail {
+    Full,
+    /// No sentences of their own.
+    Brief,
+    /// What became of it, and no more.
+    Spare,
 }
 
 /// Answers a notification that alerts have recovered: nothing is to be mended, and Kibana would
@@ -88,8 +128,8 @@ pub fn recovered() -> HttpResponse {
 pub fn error(status: StatusCode, message: &str) -> HttpResponse {
     let body = Body {
         status: "error",
-        message: shortened(message),
-        error: Some(shortened(message)),
+        message: shortened(message, MESSAGE_BYTES),
+        error: Some(shortened(message, MESSAGE_BYTES)),
         ..Body::default()
     };
     let told = Told { message: body.message.clone(), ..Told::default() };
@@ -150,13 +190,35 @@ struct Body {
     results: Option<Vec<ResultBody>>,
 }
 
+impl Body {
+    fn of(answered: &[Answered], status: StatusCode, message: &str, detail: Detail) -> Self {
+        let in_force = status.is_success();
+        let output = joined(
+            answered.iter().map(sentence),
+            if detail == Detail::Full { ANSWER_BYTES } else { MESSAGE_BYTES },
+        );
+        Self {
+            status: if in_force { "ok" } else { "error" },
+            ip: answered.first().map(|one| Untrusted(&one.candidate.text).to_string()),
+            message: message.to_owned(),
+            error: (!in_force).then(|| message.to_owned()),
+            output: Some(output),
+            results: Some(answered.iter().map(|one| ResultBody::new(one, detail)).collect()),
+            // The guide's script ended with status 2 when ufw had failed.
+            code: (status == StatusCode::INTERNAL_SERVER_ERROR).then_some(2),
+            ..Self::default()
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct ResultBody {
     ip: String,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     enforced_as: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,8 +226,8 @@ struct ResultBody {
 }
 
 impl ResultBody {
-    fn new(one: &Answered, message: String) -> Self {
-        let enforced = one.outcome.enforced();
+    fn new(one: &Answered, detail: Detail) -> Self {
+        let enforced = one.outcome.enforced().filter(|_| detail != Detail::Spare);
         Self {
             ip: Untrusted(&one.candidate.text).to_string(),
             outcome: one.outcome.name(),
@@ -173,7 +235,7 @@ impl ResultBody {
                 Outcome::Refused(refusal) => Some(refusal.name()),
                 _ => None,
             },
-            message,
+            message: (detail == Detail::Full).then(|| sentence(one)),
             enforced_as: enforced.map(|enforced| enforced.target.to_string()),
             until: enforced.map(|enforced| until_rfc3339(enforced.until)),
         }
@@ -238,17 +300,18 @@ fn retry_after(answered: &[Answered]) -> u32 {
     seconds.max().unwrap_or(1)
 }
 
-/// Kibana reads at most 1 MB of an answer and shows `message` as it is.
-fn shortened(text: &str) -> String {
-    let end = text.floor_char_boundary(MESSAGE_BYTES);
+fn shortened(text: &str, bytes: usize) -> String {
+    let end = text.floor_char_boundary(bytes);
     match text.split_at_checked(end) {
         Some((_, "")) | None => text.to_owned(),
         Some((start, _)) => format!("{start}..."),
     }
 }
 
-/// Bytes of a `message` at most.
+/// Bytes of a `message` at most, which Kibana shows as it is.
 const MESSAGE_BYTES: usize = 1000;
+/// Kibana reads 1 MiB of an answer (`xpack.actions.maxResponseContentLength`).
+const ANSWER_BYTES: usize = 1_000_000;
 
 #[cfg(test)]
 mod tests {
