@@ -282,11 +282,7 @@ fn what_cannot_be_understood_is_answered_with_the_template_that_works() {
             attempt,
         ),
         (r#"{"alerts":{{{context.alerts.asJSON}}}}"#, "not rendered", attempt),
-        (
-            r#"{"alerts":"{{context.alerts}}","ip":"203.0.113.7"}"#,
-            "not rendered",
-            attempt,
-        ),
+        (r#"{"alerts":"{{context.alerts}}","ip":"203.0.113.7"}"#, "not rendered", attempt),
         (r#"{"ips":["203.0.113.7","{{x}}"]}"#, "not rendered", attempt),
         ("7", "must be a JSON object", each),
         ("null", "must be a JSON object", each),
