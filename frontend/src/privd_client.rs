@@ -134,6 +134,7 @@ impl PrivdClient {
             *slot = Some(connection.clone());
             (connection, answer)
         };
+        let _awaited = Awaited { connection: &connection, id };
         if connection.outgoing.send(frame).await.is_err() {
             return Err(connection.failure());
         }
@@ -223,6 +224,18 @@ impl Connection {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While an answer is waited for: who gives up leaves nothing behind.
+struct Awaited<'a> {
+    connection: &'a Connection,
+    id: u64,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.connection.lock().waiting.remove(&self.id);
     }
 }
 

@@ -19,9 +19,9 @@ use crate::privd_client::{PrivdClient, PrivdError, new_event};
 use crate::server::admission::{Caller, Presented, Rejection};
 use crate::server::answer::{self, Answered};
 use crate::server::attempts::Attempts;
-use crate::server::audit::Journal;
 use crate::server::body::{Alert, Candidate};
 use crate::server::connection::Peer;
+use crate::server::journal::Journal;
 use crate::server::metrics::{Metrics, Readings};
 use crate::server::places::Places;
 use crate::server::reload::{Access, Current};
@@ -87,7 +87,7 @@ pub async fn handle(
     let response = match request.path() {
         "/blockip" => post(&request, payload, &service, &privd, (event, address)).await,
         "/healthz" | "/readyz" | "/metrics" => {
-            answer::error(StatusCode::METHOD_NOT_ALLOWED, "this is read with GET")
+            answer::other_method("GET, HEAD", "this is read with GET")
         }
         _ => answer::error(
             StatusCode::NOT_FOUND,
@@ -142,8 +142,8 @@ fn turn_away(
     let Rejection { reason, message, retry_after } = rejection;
     service.metrics.turned_away(reason);
     let response = match retry_after {
-        Some(seconds) => answer::slowed_down(reason, message, seconds),
-        None => answer::unauthorized(reason, message),
+        Some(seconds) => answer::slowed_down(reason.name(), message, seconds),
+        None => answer::unauthorized(reason.name(), message),
     };
     service.journal.turned_away(client, head, response.status().as_u16(), reason);
     response
@@ -169,8 +169,8 @@ async fn post(
     (event, client): (EventId, IpAddr),
 ) -> HttpResponse {
     if request.method() != Method::POST {
-        return answer::error(
-            StatusCode::METHOD_NOT_ALLOWED,
+        return answer::other_method(
+            "POST",
             "the webhook takes POST; choose it as the connector's method (a redirect on the way turns POST into GET)",
         );
     }
