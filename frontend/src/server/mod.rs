@@ -19,6 +19,7 @@ pub mod reload;
 pub mod routes;
 pub mod tls;
 pub mod watchdog;
+pub mod webhook;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
