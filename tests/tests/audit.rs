@@ -434,13 +434,9 @@ fn under_systemd_logrotate_gives_both_a_new_file() {
 }
 
 #[test]
-fn the_readme_shows_what_is_written() {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let section = readme.split("\n## Logs\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let shown = section.split("```json\n").skip(1).map(|block| block.split("```").next().unwrap());
-    let shown: Vec<Value> = shown.map(|text| serde_json::from_str(text).unwrap()).collect();
-    let [of_privd, of_webhookd] = &shown[..] else { panic!("{} documents", shown.len()) };
+fn the_readme_and_the_manual_show_what_is_written() {
+    let of_privd = &shown("README.md", "```json\n", "```");
+    let of_webhookd = &shown("packaging/man/webhookd.8", ".Bd -literal -offset indent\n", ".Ed");
     valid("webhook-privd", of_privd);
     valid("webhookd", of_webhookd);
     assert_eq!(of_privd["event.id"], of_webhookd["event.id"]);
@@ -454,6 +450,16 @@ fn the_readme_shows_what_is_written() {
     let keys = |document: &Value| document.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys(of_privd), keys(&document(&world, PRIVD, "ip-blocked")));
     assert_eq!(keys(of_webhookd), keys(&document(&world, WEBHOOKD, "webhook-accepted")));
+}
+
+/// The only document of a text, as it stands between two lines.
+fn shown(file: &str, before: &str, after: &str) -> Value {
+    let text = fs::read_to_string(format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let blocks = text.split(before).skip(1).filter_map(|block| block.split(after).next());
+    let mut documents = blocks.filter(|block| block.starts_with("{\"@timestamp\""));
+    let document = serde_json::from_str(documents.next().expect(file)).expect(file);
+    assert_eq!(documents.next(), None, "{file}");
+    document
 }
 
 /// A world whose daemons write audit logs, each in a folder of its own.

@@ -17,6 +17,8 @@ use Then::{Blocks, Says};
 const FIRST: &str = "203.0.113.7";
 const SECOND: &str = "198.51.100.23";
 
+/// What the Test button is told to send.
+const TRY: &str = r#"{"ip":"203.0.113.45","duration":"1m"}"#;
 /// For each alert, for each run.
 const ONE_EACH: &str = r#"{"ip":"{{context.alerts.0.source.ip}}","alert_id":"{{alert.id}}","rule_id":"{{context.rule.rule_id}}","rule_name":"{{context.rule.name}}","count":"{{context.alerts.0.kibana.alert.threshold_result.count}}","date":"{{date}}"}"#;
 const WHOLE: &str = r#"{"rule_name":"{{rule.name}}","alerts":{{{context.alerts.asJSON}}}}"#;
@@ -338,12 +340,12 @@ fn the_test_button_is_told_what_to_send_and_then_works() {
         let judgement = kibana.test_button(&connector, body);
         let message = message(&judgement, "[400] Bad Request: ");
         assert!(message.contains("Test button"), "{body}: {message}");
-        assert!(message.contains(r#"{"ip":"203.0.113.45"}"#), "{body}: {message}");
+        assert!(message.contains(TRY), "{body}: {message}");
         assert_eq!(judgement.again, None, "the Test button repeats nothing");
     }
     assert_eq!(listed(&world), BTreeSet::new());
     // In this world that is the server's own network, but not its address.
-    let judgement = kibana.test_button(&connector, r#"{"ip":"203.0.113.45"}"#);
+    let judgement = kibana.test_button(&connector, TRY);
     assert_eq!(judgement.message, None, "{judgement:?}");
     assert_in_force(&world, &BTreeSet::from(["203.0.113.45".to_owned()]));
 }

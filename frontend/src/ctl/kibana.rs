@@ -61,6 +61,7 @@ impl Kibana {
         if let Some(command) = &self.token_command {
             lines.push(format!("           TOKEN is the first word of `{command}`"));
         }
+        lines.extend(BEFORE_9_2.map(str::to_owned));
         lines.push(match &self.ca {
             Some(ca) => format!("  CA       the text of {}", ca.display()),
             None => "  CA       the one your certificate is of".to_owned(),
@@ -71,6 +72,12 @@ impl Kibana {
     }
 }
 
+/// There a header is part of what a connector shows and exports (Kibana's issue 225770).
+const BEFORE_9_2: [&str; 3] = [
+    "           Kibana before 9.2 stores a header unencrypted, and exports it.",
+    "           There leave Authorization out: basic authentication, user",
+    "           webhookd, the token as password",
+];
 /// `{{context.source.ip}}` is empty for Security rules.
 const BODY: &str = r#"{"ip":"{{context.alerts.0.source.ip}}",
  "rule_name":"{{context.rule.name}}",
@@ -98,6 +105,8 @@ mod tests {
             "  Headers  Content-Type: application/json",
             "           Authorization: Bearer TOKEN",
             "           TOKEN is the first word of `sudo cat /etc/webhookd/token`",
+            "           Kibana before 9.2 stores a header unencrypted, and exports it.",
+            "           webhookd, the token as password",
             "  CA       the text of /etc/webhookd/tls/ca.pem",
         ] {
             assert!(lines.iter().any(|line| line == expected), "{expected}: {lines:#?}");

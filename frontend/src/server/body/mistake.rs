@@ -128,9 +128,9 @@ pub(super) const EACH: &str =
 /// The template for any number of alerts.
 pub(super) const ALL: &str = "in the action's body write {\"alerts\":{{{context.alerts.asJSON}}}}";
 
-/// For Kibana's Test button.
+/// For Kibana's Test button. A try is not to leave a block of a day.
 pub(super) const TRY: &str = "Kibana's Test button sends it as it is. To try the connector, send \
-    {\"ip\":\"203.0.113.45\"}";
+    {\"ip\":\"203.0.113.45\",\"duration\":\"1m\"}";
 
 #[cfg(test)]
 mod tests {

@@ -253,6 +253,7 @@ fn a_recovered_document_is_left_out_and_the_others_stay() {
 fn what_cannot_be_understood_is_answered_with_the_template_that_works() {
     let each = "{\"ip\":\"{{context.alerts.0.source.ip}}\"}";
     let all = "{\"alerts\":{{{context.alerts.asJSON}}}}";
+    let attempt = "{\"ip\":\"203.0.113.45\",\"duration\":\"1m\"}";
     for (body, words, template) in [
         ("", "never fill {{context.source.ip}}", each),
         (r#""""#, "never fill {{context.source.ip}}", each),
@@ -278,15 +279,11 @@ fn what_cannot_be_understood_is_answered_with_the_template_that_works() {
         (
             r#"{"ip":"{{context.alerts.0.source.ip}}","rule":"{{context.rule.name}}"}"#,
             "not rendered",
-            "{\"ip\":\"203.0.113.45\"}",
+            attempt,
         ),
-        (r#"{"alerts":{{{context.alerts.asJSON}}}}"#, "not rendered", "{\"ip\":\"203.0.113.45\"}"),
-        (
-            r#"{"alerts":"{{context.alerts}}","ip":"203.0.113.7"}"#,
-            "not rendered",
-            "{\"ip\":\"203.0.113.45\"}",
-        ),
-        (r#"{"ips":["203.0.113.7","{{x}}"]}"#, "not rendered", "{\"ip\":\"203.0.113.45\"}"),
+        (r#"{"alerts":{{{context.alerts.asJSON}}}}"#, "not rendered", attempt),
+        (r#"{"alerts":"{{context.alerts}}","ip":"203.0.113.7"}"#, "not rendered", attempt),
+        (r#"{"ips":["203.0.113.7","{{x}}"]}"#, "not rendered", attempt),
         ("7", "must be a JSON object", each),
         ("null", "must be a JSON object", each),
         ("what is this", "is not JSON", each),
