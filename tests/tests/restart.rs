@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tests::World;
 use tests::https::{exchange, request};
 use tests::world::{ATTACKER, SERVER};
+use tests::{World, processes};
 
 #[test]
 fn blocks_survive_stop_kill_and_restart_of_privd() {
@@ -69,6 +69,22 @@ fn without_privd_an_alert_is_answered_503_and_works_again_afterwards() {
     assert!(text.contains("systemctl status webhook-privd"), "{text}");
     world.start_privd();
     world.block(ATTACKER);
+}
+
+#[test]
+fn work_that_outlasts_kibanas_patience_is_pending_goes_on_and_its_repeat_is_well() {
+    let world = World::new();
+    let privd = world.daemons().0;
+    processes::signal(privd, Signal::SIGSTOP);
+    let began = Instant::now();
+    let answer = world.post(&json!({ "ip": ATTACKER }));
+    assert_eq!((answer.status, answer.outcomes()), (503, vec!["pending"]), "{answer:?}");
+    // Kibana gives up after 60 s.
+    let seconds = began.elapsed().as_secs();
+    assert!((50..58).contains(&seconds), "answered after {seconds} s");
+    processes::signal(privd, Signal::SIGCONT);
+    tests::until("the work is done, though nobody waits", 20, || !world.attacker_connects(SERVER));
+    assert_eq!(world.block(ATTACKER).outcomes(), ["already-blocked"]);
 }
 
 #[test]
