@@ -357,4 +357,16 @@ mod tests {
         let error = impatient.unblock(all()).await.unwrap_err();
         assert!(matches!(error, PrivdError::Version { theirs: 9, .. }), "{error}");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_privd_has_not_finished_after_50_s_is_pending_before_kibana_gives_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        // Takes whatever is sent and never answers.
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let began = Instant::now();
+        let error = PrivdClient::new(&path, Duration::ZERO).status().await.unwrap_err();
+        assert!(matches!(error, PrivdError::Pending), "{error}");
+        assert_eq!(began.elapsed().as_secs(), 50);
+    }
 }

@@ -352,6 +352,10 @@ fn a_full_log_stops_no_block_is_said_once_and_what_was_lost_when_there_is_room()
     for log in ["privd.log", "webhookd.log"] {
         world.wait_for("the audit log is not written, and what is lost is counted", log);
     }
+    let counted = world.metrics();
+    for name in ["webhookd_audit_lines_lost_total", "webhook_privd_audit_lines_lost_total"] {
+        assert!((1.0..40.0).contains(&counted[name]), "{name}: {counted:#?}");
+    }
     // There is room again.
     for (_, log) in LOGS {
         fs::rename(world.inside(&world.path(log)), world.inside(&world.path(&format!("{log}.1"))))
