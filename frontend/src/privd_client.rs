@@ -134,6 +134,7 @@ impl PrivdClient {
             *slot = Some(connection.clone());
             (connection, answer)
         };
+        let _awaited = Awaited { connection: &connection, id };
         if connection.outgoing.send(frame).await.is_err() {
             return Err(connection.failure());
         }
@@ -223,6 +224,18 @@ impl Connection {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While an answer is waited for: who gives up leaves nothing behind.
+struct Awaited<'a> {
+    connection: &'a Connection,
+    id: u64,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.connection.lock().waiting.remove(&self.id);
     }
 }
 
@@ -343,5 +356,17 @@ mod tests {
         let impatient = PrivdClient::new(&fake.socket(), Duration::ZERO);
         let error = impatient.unblock(all()).await.unwrap_err();
         assert!(matches!(error, PrivdError::Version { theirs: 9, .. }), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_privd_has_not_finished_after_50_s_is_pending_before_kibana_gives_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        // Takes whatever is sent and never answers.
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let began = Instant::now();
+        let error = PrivdClient::new(&path, Duration::ZERO).status().await.unwrap_err();
+        assert!(matches!(error, PrivdError::Pending), "{error}");
+        assert_eq!(began.elapsed().as_secs(), 50);
     }
 }

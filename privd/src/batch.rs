@@ -76,6 +76,7 @@ pub struct Batch {
     /// What else goes into the ledger when all is done.
     pub entry: Entry,
     index: HashMap<Target, usize>,
+    new: usize,
 }
 
 impl Batch {
@@ -99,14 +100,15 @@ impl Batch {
     fn push(&mut self, item: Item) -> usize {
         let (items, target) = (&mut self.items, item.change.target());
         *self.index.entry(target).or_insert_with(|| {
+            self.new = self.new.saturating_add(usize::from(item.why == Why::New));
             items.push(item);
             items.len().saturating_sub(1)
         })
     }
 
     /// Blocks that the ledger does not have yet.
-    pub fn new_blocks(&self) -> usize {
-        self.items.iter().filter(|item| item.why == Why::New).count()
+    pub const fn new_blocks(&self) -> usize {
+        self.new
     }
 
     /// What is to be durable before anything is tried: blocks that begin, and blocks that are to
@@ -150,6 +152,17 @@ impl Batch {
     pub fn take(&mut self, effects: Vec<Effect>) {
         let open = self.items.iter_mut().filter(|item| item.effect.is_none());
         open.zip(effects).for_each(|(item, effect)| item.effect = Some(effect));
+    }
+
+    /// The blocks that hold, those included whose rules stood already: whoever made them may not have
+    /// cut what was open. With the words about each.
+    pub fn standing(&mut self) -> impl Iterator<Item = (Target, &mut Text)> {
+        self.items.iter_mut().filter_map(|item| match (item.change, &mut item.effect) {
+            (Change::Block(target, _), Some(Effect::Done(words) | Effect::Already(words))) => {
+                Some((target, words))
+            }
+            _ => None,
+        })
     }
 
     /// Whether something is still to be done as soon as it can be.

@@ -312,6 +312,10 @@ impl Enforcer {
         }
         self.judge(now);
         self.publish();
+        // Last: with many connections it takes a while, and what is blocked is known by now.
+        let (targets, words): (Vec<Target>, Vec<&mut Text>) = batch.standing().unzip();
+        let problems = self.engine.cut(&targets);
+        problems.into_iter().zip(words).for_each(|(problem, words)| *words = problem);
     }
 
     /// Makes an entry durable, and then the state that everyone reads.

@@ -1,6 +1,7 @@
 //! What may be blocked, and as what: pure decisions over values.
 
 use std::collections::BTreeMap;
+use std::iter::successors;
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -72,9 +73,17 @@ fn spares(
     if asker.requester.is_some_and(|requester| target.overlaps(Target::host(requester).net())) {
         return Err(Denial { refusal: Refusal::Requester, detail: String::new() });
     }
-    let lifted = immune.iter().find(|(lifted, until)| {
-        asker.role == Role::Frontend && **until > asker.wall && target.overlaps(lifted.net())
+    if asker.role != Role::Frontend {
+        return Ok(());
+    }
+    // Looked up, not gone through: there may be as many as there were blocks.
+    let around = successors(Some(target.net()), IpNet::supernet).filter_map(|net| {
+        let target = Target::network(net).ok()?;
+        immune.get_key_value(&target)
     });
+    let inside = immune.range(target..);
+    let inside = inside.take_while(|(lifted, _)| target.net().contains(&lifted.net().addr()));
+    let lifted = around.chain(inside).find(|(_, until)| **until > asker.wall);
     lifted.map_or(Ok(()), |(lifted, until)| {
         let end = UNIX_EPOCH.checked_add(Duration::from_secs(*until)).unwrap_or(UNIX_EPOCH);
         let end = humantime::format_rfc3339_seconds(end);

@@ -41,7 +41,10 @@ impl Enforcer {
         self.sweep = true;
         let came = self.judge(now);
         // Whoever loaded their rules may not have cut what was open.
-        self.engine.cut(&came);
+        let problems = self.engine.cut(&came);
+        if let Some(problem) = problems.iter().find(|problem| !problem.is_empty()) {
+            warn!(self.log, "connections of blocks that came into force"; "why" => %problem);
+        }
         self.publish();
     }
 

@@ -279,7 +279,11 @@ fn write(
         let (mut frames, mut taken) = (Vec::new(), 0_usize);
         let mut next = Some(first);
         while let Some((reply, weight)) = next {
-            frames.extend(frame::encode(&reply)?);
+            let frame = frame::encode(&reply);
+            if frame.is_err() {
+                drop(stream.shutdown(Shutdown::Both));
+            }
+            frames.extend(frame?);
             taken = taken.saturating_add(1);
             load.fetch_sub(weight, Ordering::Relaxed);
             next = if frames.len() < AT_ONCE { outgoing.try_recv().ok() } else { None };

@@ -82,8 +82,9 @@ impl Firewall for Fake {
         changes.iter().map(done).collect()
     }
 
-    fn cut(&self, targets: &[Target]) {
+    fn cut(&self, targets: &[Target]) -> Vec<Text> {
         self.0.lock().unwrap().cut.extend(targets);
+        Vec::new()
     }
 
     fn is_unsettled(&self) -> bool {

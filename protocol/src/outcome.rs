@@ -47,6 +47,20 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every published word.
+    pub const NAMES: [&str; 10] = [
+        "blocked",
+        "already-blocked",
+        "would-block",
+        "invalid",
+        "refused",
+        "over-quota",
+        "failed",
+        "unverified",
+        "pending",
+        "unavailable",
+    ];
+
     /// The published word: answers, metrics and audit documents use it.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -5,6 +5,7 @@
 //!  kibana   10.9.0.2                   ── server 10.9.0.1     (the only one let in to 5001)
 //! ```
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -239,6 +240,27 @@ impl World {
         self.send(&https::request("POST", "/blockip", &headers, body))
     }
 
+    /// Every sample of webhookd's metrics, by its name and labels.
+    ///
+    /// # Panics
+    /// When they are not whole.
+    #[must_use]
+    pub fn metrics(&self) -> HashMap<String, f64> {
+        let token = format!("Bearer {}", self.token);
+        let headers = [("Authorization", token.as_str())];
+        let answer = self.send(&https::request("GET", "/metrics", &headers, ""));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        assert_eq!(answer.header("Content-Type"), Some(kind));
+        assert!(answer.text.ends_with("# EOF\n"), "{answer:?}");
+        let samples = answer.text.lines().filter(|line| !line.starts_with('#'));
+        let sample = |line: &str| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        };
+        samples.map(sample).collect()
+    }
+
     /// Sends a whole request from Kibana's host over a new connection.
     #[must_use]
     pub fn send(&self, request: &str) -> Answer {
@@ -346,6 +368,7 @@ impl World {
     pub fn spawn(&self, log: &str, program: &[&str]) -> Child {
         let log = File::create(self.directory.path().join(log)).unwrap();
         let mut command = self.confined.command(program);
+        command.env("TZ", FAR_FROM_UTC);
         command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }
 
@@ -440,6 +463,9 @@ fn random_hex() -> String {
     std::io::Read::read_exact(&mut File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// The daemons' time zone, nine hours ahead, as tzset(3) writes it: their logs tell UTC all the same.
+const FAR_FROM_UTC: &str = "XYZ-9";
 
 /// Runs a program as the unit will: own user, no capability, no way to get one.
 pub const AS_WEBHOOKD: [&str; 8] = [

@@ -268,6 +268,40 @@ fn bodies_at_the_cap() {
     assert!(answered.into_inner() > bodies.len());
 }
 
+/// `Upgrade` makes the library read on beyond the length that was announced.
+#[test]
+fn bodies_that_pass_for_an_upgrade() {
+    let world = world();
+    let right = format!("Bearer {}", world.token);
+    let headers = [("Authorization", right.as_str()), JSON, ("Upgrade", "websocket")];
+    let announced = request("POST", "/blockip", &headers, "{\"ip\":\"\"}");
+    let more = vec![b' '; 8 << 20];
+    meanwhile(&world, 8, |_| {
+        let Some(mut connection) = secure(&world) else { return };
+        // It ends as soon as it is too much.
+        let _ =
+            connection.write_all(announced.as_bytes()).and_then(|()| connection.write_all(&more));
+    });
+}
+
+#[test]
+fn strangers_have_one_share_together() {
+    let mut world =
+        World::without_daemons("ufw allow proto tcp from 203.0.113.0/24 to any port 5001");
+    world.configure("", "allow-clients = [\"10.9.0.2\"]");
+    world.start();
+    let mut held = Vec::new();
+    for host in 7..11 {
+        world.attacker.sh(&format!(
+            "ip addr replace 203.0.113.{host}/24 dev eth0
+             ip route replace 10.9.0.1 via 203.0.113.1 src 203.0.113.{host}"
+        ));
+        world.attacker.inside(|| held.extend((0..40).map_while(|_| secure(&world))));
+    }
+    assert!((40..=64).contains(&held.len()), "strangers hold {} connections", held.len());
+    assert_eq!(world.block(ADDRESS).outcomes(), ["blocked"]);
+}
+
 #[test]
 fn slow_bodies() {
     let world = world();

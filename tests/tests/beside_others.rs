@@ -212,6 +212,9 @@ fn a_stuck_ufw_delays_new_blocks_and_nothing_else() {
     drop(held);
     let blocks = [blocks, vec!["198.51.100.99".parse().unwrap()]].concat();
     in_force(&world, &blocks, "when the lock is let go");
+    // The repeat that the 503 asked for.
+    let repeat = world.post(&json!({ "ip": "198.51.100.99" }));
+    assert_eq!((repeat.status, repeat.outcomes()), (200, vec!["already-blocked"]), "{repeat:?}");
     eprintln!("a stuck ufw: {} of {asked} answers took over 100 ms: {slow:?}", slow.len());
 }
 

@@ -1,11 +1,11 @@
 //! `/healthz`, `/readyz` and `/metrics`: who may read what, and whether it is true.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::https::request;
+use tests::standing::Lock;
 use tests::{Answer, World, until};
 
 #[test]
@@ -70,9 +70,9 @@ fn the_metrics_tell_what_was_done() {
     let mixed = json!({ "ips": ["192.0.2.2", "127.0.0.1", "nonsense", "192.0.2.3"] });
     assert_eq!((world.post(&mixed).status, world.post(&json!({})).status), (429, 400));
     until("all is read back", 10, || {
-        metrics(&world).contains_key("webhook_privd_last_reconcile_timestamp_seconds")
+        world.metrics().contains_key("webhook_privd_last_reconcile_timestamp_seconds")
     });
-    let found = metrics(&world);
+    let found = world.metrics();
     for (name, value) in [
         ("webhookd_requests_total{status=\"200\"}", 2.0),
         ("webhookd_requests_total{status=\"429\"}", 1.0),
@@ -106,11 +106,28 @@ fn the_metrics_tell_what_was_done() {
     assert!((0.001..60.0).contains(&took), "{took}");
     // Somebody else takes a rule away: it is put back, and counted.
     world.ufw("delete deny from 192.0.2.1");
-    until("it is counted", 20, || metrics(&world)["webhook_privd_drift_total"] == 1.0);
+    until("it is counted", 20, || world.metrics()["webhook_privd_drift_total"] == 1.0);
     world.stop_privd(Signal::SIGTERM);
-    let found = metrics(&world);
+    let found = world.metrics();
     assert_eq!(found["webhook_privd_up"], 0.0);
     assert!(!found.contains_key("webhook_privd_live_blocks"));
+}
+
+#[test]
+fn a_block_that_waits_for_ufw_is_counted_as_long_as_it_waits() {
+    let world = World::new();
+    let queued = || world.metrics()["webhook_privd_queued_requests"];
+    until("nothing is under way", 10, || queued() == 0.0);
+    let held = Lock::of_the_host(&world);
+    let answer = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| world.post(&json!({ "ip": "192.0.2.1" })));
+        until("it is counted", 20, || asking.is_finished() || queued() == 1.0);
+        assert!(!asking.is_finished(), "answered, and never counted");
+        drop(held);
+        asking.join().unwrap()
+    });
+    assert_eq!(answer.status, 200, "{answer:?}");
+    until("it is counted no more", 10, || queued() == 0.0);
 }
 
 fn get(world: &World, path: &str, token: &str) -> Answer {
@@ -122,19 +139,4 @@ fn ask(world: &World, method: &str, path: &str, token: &str) -> Answer {
     let headers = [("Authorization", bearer.as_str())];
     let shown = if token.is_empty() { &[][..] } else { &headers };
     world.send(&request(method, path, shown, ""))
-}
-
-/// Every sample, by its name and labels.
-fn metrics(world: &World) -> HashMap<String, f64> {
-    let answer = get(world, "/metrics", &world.token);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    assert_eq!(answer.header("Content-Type"), Some(kind));
-    assert!(answer.text.ends_with("# EOF\n"), "{answer:?}");
-    let samples = answer.text.lines().filter(|line| !line.starts_with('#'));
-    let sample = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        (name.to_owned(), value.parse().unwrap())
-    };
-    samples.map(sample).collect()
 }

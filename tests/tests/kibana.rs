@@ -2,7 +2,9 @@
 //! there. The samples are those of a Security rule in both of its modes and of other rules.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::IpAddr;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -19,8 +21,8 @@ const SECOND: &str = "198.51.100.23";
 
 /// What the Test button is told to send.
 const TRY: &str = r#"{"ip":"203.0.113.45","duration":"1m"}"#;
-/// For each alert, for each run.
-const ONE_EACH: &str = r#"{"ip":"{{context.alerts.0.source.ip}}","alert_id":"{{alert.id}}","rule_id":"{{context.rule.rule_id}}","rule_name":"{{context.rule.name}}","count":"{{context.alerts.0.kibana.alert.threshold_result.count}}","date":"{{date}}"}"#;
+/// The templates A, B and C of the README: for each alert, for whole alerts, for many.
+const ONE_EACH: &str = r#"{"ip":"{{context.alerts.0.source.ip}}","rule_name":"{{context.rule.name}}","alert_id":"{{alert.id}}"}"#;
 const WHOLE: &str = r#"{"rule_name":"{{rule.name}}","alerts":{{{context.alerts.asJSON}}}}"#;
 const LIST: &str = r#"{{#ParseHjson}}{"rule_name":"{{rule.name}}","ips":[{{#context.alerts}}"{{source.ip}}",{{/context.alerts}}]}{{/ParseHjson}}"#;
 
@@ -261,6 +263,76 @@ fn one_two_and_a_hundred_alerts_are_blocked_in_both_modes() {
 }
 
 #[test]
+fn the_documents_show_these_templates_and_no_others() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let shown = |file: &str, begins: &str, ends: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        let blocks = text.split(begins).skip(1).map(|rest| rest.split(ends).next().unwrap());
+        let templates = blocks.filter(|block| block.starts_with('{') && block.contains("{{"));
+        templates.map(without_spaces).collect()
+    };
+    let all = BTreeSet::from([ONE_EACH, WHOLE, LIST].map(without_spaces));
+    assert_eq!(shown("README.md", "\n```\n", "\n```\n"), all);
+    let page = shown("packaging/man/webhookd.8", "\n.Bd -literal -offset indent\n", "\n.Ed\n");
+    let both = BTreeSet::from([ONE_EACH, WHOLE].map(without_spaces));
+    assert!(page.is_superset(&both) && page.is_subset(&all), "{page:#?}");
+}
+
+#[test]
+fn ten_thousand_addresses_in_a_body_are_answered_within_what_kibana_reads() {
+    // Their rules are not what is asked about here.
+    let quotas = "enforce = false\nmax-blocks = 100000\nmax-new-blocks-per-minute = 100000";
+    let world = World::with(quotas, "ufw allow 22/tcp");
+    let (mut kibana, connector) = (Kibana::at(&world.kibana), connector(&world));
+    for (row, (rule, template)) in [
+        ("threshold", LIST),
+        ("threshold", WHOLE),
+        ("esQuery", r#"{"hits":{{{context.hits.asJSON}}}}"#),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // The longest text that an address has.
+        let addresses: BTreeSet<String> = (0..10_000)
+            .map(|host| {
+                format!("2001:db8:1234:5678:9abc:def1:{:x}:{:x}", 0xa000 + row, 0x1000 + host)
+            })
+            .collect();
+        let alerts = json!({ "rule": rule, "mode": "summary", "addresses": addresses });
+        let judgement = one(kibana.runs(&connector, template, &alerts));
+        assert_eq!((&judgement.message, judgement.again), (&None, None), "{template}");
+        let results = judgement.answer["results"].as_array().expect("results");
+        assert!(results.iter().all(|result| result["outcome"] == "would-block"), "{template}");
+        let heard = results.iter().map(|result| result["ip"].as_str().unwrap().to_owned());
+        assert_eq!(heard.collect::<BTreeSet<_>>(), addresses, "{template}");
+        let bytes = judgement.answer.to_string().len();
+        assert!(bytes < 1_000_000, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn what_failed_comes_first_in_what_the_operator_reads() {
+    let world = World::with("max-new-blocks-per-minute = 60", "ufw allow 22/tcp");
+    let (mut kibana, connector) = (Kibana::at(&world.kibana), connector(&world));
+    let addresses: Vec<String> = (1..=100).map(|host| format!("198.18.0.{host}")).collect();
+    let alerts = json!({ "rule": "threshold", "mode": "summary", "addresses": addresses });
+    let judgement = one(kibana.runs(&connector, LIST, &alerts));
+    let message = message(&judgement, "[429] Too Many Requests: ");
+    // While the first are counted there is room for a few more.
+    let outcomes = judgement.answer["results"].as_array().unwrap().iter();
+    let late = outcomes.filter(|result| result["outcome"] == "over-quota").count();
+    assert!((30..=40).contains(&late), "{late}");
+    let begins = &message[..200];
+    for words in [
+        format!("{late} over-quota"),
+        format!("{} blocked", addresses.len() - late),
+        "Too many new blocks a minute".to_owned(),
+    ] {
+        assert!(begins.contains(&words), "no `{words}` in {begins}");
+    }
+}
+
+#[test]
 fn rules_outside_security_name_the_address_in_other_fields() {
     let world = World::new();
     let (mut kibana, connector) = (Kibana::at(&world.kibana), connector(&world));
@@ -457,6 +529,10 @@ impl Mode {
             NoSource => json!({ "rule": "threshold", "addresses": both[..1], "grouped": false }),
         }
     }
+}
+
+fn without_spaces(text: &str) -> String {
+    text.split_whitespace().collect()
 }
 
 fn one(mut judgements: Vec<Judgement>) -> Judgement {

@@ -211,3 +211,33 @@ fn privd_is_ready_at_once_with_a_thousand_blocks_in_force() {
     // The bar is 100 ms on an idle machine; the tests run side by side.
     assert!(ready < Duration::from_millis(500), "{ready:?}");
 }
+
+#[test]
+fn while_connections_are_cut_what_is_blocked_is_known_and_what_was_deleted_is_no_block() {
+    let world = World::new();
+    let [blocked, other] = ["192.0.2.1", "192.0.2.2"];
+    world.block(blocked);
+    let [slow, cut] = ["slow", "cut"].map(|name| world.path(name));
+    world
+        .write("slow", &format!("#!/bin/sh\nwhile ! test -e {cut}; do sleep 0.01; done\nexit 1\n"));
+    world
+        .confined
+        .sh(&format!("chmod 755 {slow}; mount --bind {slow} $(readlink -f /usr/sbin/conntrack)"));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| world.post(&json!({ "ip": other })));
+        until("the other block holds", 10, || {
+            let list = world.ctl_json("list");
+            list.as_array().unwrap().iter().filter(|block| block["in_force"] == true).count() == 2
+        });
+        let began = Instant::now();
+        assert_eq!(world.block(blocked).outcomes(), ["already-blocked"]);
+        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        world.ufw(&format!("delete deny from {blocked}"));
+        world.ufw(&format!("delete deny out to {blocked}"));
+        let asked = scope.spawn(|| world.post(&json!({ "ip": blocked })));
+        until("it waits for the firewall", 10, || world.ctl_json("status")["queued"] == 2);
+        world.write("cut", "");
+        assert_eq!(waiting.join().unwrap().outcomes(), ["blocked"]);
+        assert_eq!(asked.join().unwrap().outcomes(), ["blocked"], "put back, and cut");
+    });
+}

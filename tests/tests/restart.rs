@@ -1,9 +1,13 @@
 //! What is acknowledged stays, whatever happens to the daemons.
 
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tests::World;
+use tests::https::{exchange, request};
 use tests::world::{ATTACKER, SERVER};
+use tests::{World, processes};
 
 #[test]
 fn blocks_survive_stop_kill_and_restart_of_privd() {
@@ -31,10 +35,33 @@ fn a_rule_that_went_while_privd_was_away_is_back_after_its_start() {
 }
 
 #[test]
+fn an_alert_that_comes_while_privd_restarts_waits_for_it() {
+    let mut world = World::new();
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let (sender, answers) = channel();
+        let mut connection = world.connection();
+        let token = format!("Bearer {}", world.token);
+        let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
+        let alert = request("POST", "/blockip", &headers, &json!({ "ip": ATTACKER }).to_string());
+        world.stop_privd(signal);
+        std::thread::spawn(move || sender.send(exchange(&mut connection, &alert)));
+        let early = answers.recv_timeout(Duration::from_secs(1));
+        assert!(early.is_err(), "not waited for after {signal}: {early:?}");
+        world.start_privd();
+        let answer = answers.recv_timeout(Duration::from_secs(20)).expect("an answer").unwrap();
+        assert_eq!(answer.status, 200, "{signal}: {answer:?}");
+        assert!(!world.attacker_connects(SERVER));
+    }
+}
+
+#[test]
 fn without_privd_an_alert_is_answered_503_and_works_again_afterwards() {
     let mut world = World::new();
     world.stop_privd(Signal::SIGTERM);
+    let began = Instant::now();
     let answer = world.post(&json!({ "ip": ATTACKER }));
+    let seconds = began.elapsed().as_secs_f32();
+    assert!((2.9..7.0).contains(&seconds), "answered after {seconds} s");
     assert_eq!((answer.status, answer.outcomes()), (503, vec!["unavailable"]), "{answer:?}");
     assert!(answer.message().contains("systemctl status webhook-privd"), "{answer:?}");
     let (text, code) = world.ctl(&["status"]);
@@ -42,6 +69,22 @@ fn without_privd_an_alert_is_answered_503_and_works_again_afterwards() {
     assert!(text.contains("systemctl status webhook-privd"), "{text}");
     world.start_privd();
     world.block(ATTACKER);
+}
+
+#[test]
+fn work_that_outlasts_kibanas_patience_is_pending_goes_on_and_its_repeat_is_well() {
+    let world = World::new();
+    let privd = world.daemons().0;
+    processes::signal(privd, Signal::SIGSTOP);
+    let began = Instant::now();
+    let answer = world.post(&json!({ "ip": ATTACKER }));
+    assert_eq!((answer.status, answer.outcomes()), (503, vec!["pending"]), "{answer:?}");
+    // Kibana gives up after 60 s.
+    let seconds = began.elapsed().as_secs();
+    assert!((50..58).contains(&seconds), "answered after {seconds} s");
+    processes::signal(privd, Signal::SIGCONT);
+    tests::until("the work is done, though nobody waits", 20, || !world.attacker_connects(SERVER));
+    assert_eq!(world.block(ATTACKER).outcomes(), ["already-blocked"]);
 }
 
 #[test]

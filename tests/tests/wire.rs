@@ -668,6 +668,21 @@ fn what_is_not_http_ends_its_own_connection_alone() {
     until("webhookd lives", 5, || world.post_text("{}").status == 400);
 }
 
+#[test]
+fn lines_off_systemd_begin_with_the_time_in_utc_wherever_the_host_is() {
+    let world = World::new();
+    let date = || world.server.sh("date -u +'%b %d %H:%M'").trim().to_owned();
+    let before = date();
+    world.block(ADDRESS);
+    let now = [before, date()];
+    for log in ["webhookd.log", "privd.log"] {
+        let text = world.read(log);
+        let line = text.lines().last().unwrap();
+        assert!(begins_with_a_time(line), "{log}: {line}");
+        assert!(now.iter().any(|now| line.starts_with(now)), "{log}: at {now:?}: {line}");
+    }
+}
+
 /// A world in which only webhookd runs: whatever would reach privd is answered 503.
 fn webhookd_alone(webhookd_toml: &str) -> World {
     let mut world = World::without_daemons("true");

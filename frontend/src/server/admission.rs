@@ -23,11 +23,41 @@ pub struct Caller {
     pub way: Way,
 }
 
+/// Why somebody is not let in, in short.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// Not in `allow-clients`.
+    Stranger,
+    /// Nothing presented.
+    NoToken,
+    /// A token that is none of ours.
+    WrongToken,
+    /// Not judged, as too many were wrong.
+    TooManyFailed,
+}
+
+impl Reason {
+    /// Every one there is.
+    pub const ALL: [Self; 4] =
+        [Self::Stranger, Self::NoToken, Self::WrongToken, Self::TooManyFailed];
+
+    /// The published word; the first three are the guide's.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stranger => "source not in allowlist",
+            Self::NoToken => "missing bearer",
+            Self::WrongToken => "bad token",
+            Self::TooManyFailed => "too many failed attempts",
+        }
+    }
+}
+
 /// Why somebody is not let in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rejection {
-    /// The guide's word for it.
-    pub reason: &'static str,
+    /// In short.
+    pub reason: Reason,
     /// What to mend, for who reads Kibana's log.
     pub message: &'static str,
     /// Seconds after which it may be another; 429 then instead of 401.
@@ -73,7 +103,8 @@ pub fn authenticated(
         (Ok(credential), None) => credential,
     };
     let attempt = attempts
-        .begin(Source::of(address), now)
+        // Exactly this address: a neighbour in its network shall not use its attempts up.
+        .begin(Source::Address(address), now)
         .map_err(|seconds| Rejection { retry_after: Some(seconds), ..SLOWED })?;
     let name = credential.find(&access.tokens).ok_or(WRONG)?.to_owned();
     attempt.was_right();
@@ -81,31 +112,31 @@ pub fn authenticated(
 }
 
 const STRANGER: Rejection = Rejection {
-    reason: "source not in allowlist",
+    reason: Reason::Stranger,
     message: "this client's address is not in allow-clients of webhookd.toml",
     retry_after: None,
 };
 const MISSING: Rejection = Rejection {
-    reason: "missing bearer",
+    reason: Reason::NoToken,
     message: "no token: add the header `Authorization: Bearer TOKEN` to the connector, or basic \
               authentication with user webhookd and the token as password, or a client certificate",
     retry_after: None,
 };
 const SEVERAL: Rejection = Rejection {
-    reason: "bad token",
+    reason: Reason::WrongToken,
     message: "more than one Authorization header: the connector's own or its basic authentication, \
               not both",
     retry_after: None,
 };
 const WRONG: Rejection = Rejection {
-    reason: "bad token",
+    reason: Reason::WrongToken,
     message: "the token is wrong: the connector's Authorization header must be `Bearer ` and a token \
               of the token file, or of basic authentication with user webhookd and the token as \
               password",
     retry_after: None,
 };
 const SLOWED: Rejection = Rejection {
-    reason: "too many failed attempts",
+    reason: Reason::TooManyFailed,
     message: "too many failed attempts from this client: the token is not looked at for a moment. If \
               nobody guesses, a connector there has a wrong Authorization header",
     retry_after: None,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ContentType, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, ContentType, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use protocol::{Outcome, Untrusted};
 use serde::Serialize;
 
@@ -138,6 +138,15 @@ pub fn error(status: StatusCode, message: &str) -> HttpResponse {
     response.json(body)
 }
 
+/// Answers a request of another method than those that there are.
+#[must_use]
+pub fn other_method(allowed: &'static str, message: &str) -> HttpResponse {
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, message);
+    // RFC 9110 15.5.6.
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
 /// Answers a caller that is not let in: the guide's words, and a sentence for Kibana.
 #[must_use]
 pub fn unauthorized(reason: &str, message: &str) -> HttpResponse {
@@ -148,7 +157,9 @@ pub fn unauthorized(reason: &str, message: &str) -> HttpResponse {
         reason: Some(reason.to_owned()),
         ..Body::default()
     };
-    HttpResponse::build(StatusCode::UNAUTHORIZED).json(body)
+    // RFC 9110 15.5.2.
+    let ways = (WWW_AUTHENTICATE, r#"Bearer realm="webhookd", Basic realm="webhookd""#);
+    HttpResponse::build(StatusCode::UNAUTHORIZED).insert_header(ways).json(body)
 }
 
 /// Answers a caller that has failed too often to be judged now.

@@ -29,12 +29,13 @@ pub async fn read(
         // Said at once, and nothing of it is read.
         Some(length) if length > service.max_body => Err(too_large(service)),
         Some(length) if length <= SMALL => {
-            let body = collect(payload, service, deadline).await?;
+            // The library reads on to the end of the stream where `Upgrade` stands beside the length.
+            let body = collect(payload, SMALL, service, deadline).await?;
             Ok(Alert::parse(&body))
         }
         _ => {
             let place = place(client, service, deadline).await?;
-            let body = collect(payload, service, deadline).await?;
+            let body = collect(payload, service.max_body, service, deadline).await?;
             understand_apart(body, place).await
         }
     }
@@ -65,10 +66,11 @@ async fn place(
 
 async fn collect(
     payload: Payload,
+    limit: usize,
     service: &Service,
     deadline: Instant,
 ) -> Result<Bytes, HttpResponse> {
-    let body = payload.to_bytes_limited(service.max_body);
+    let body = payload.to_bytes_limited(limit);
     match tokio::time::timeout_at(deadline, body).await {
         Ok(Ok(Ok(body))) => Ok(body),
         Ok(Ok(Err(_))) => Err(answer::error(StatusCode::BAD_REQUEST, "the body broke off")),
@@ -104,5 +106,6 @@ async fn understand_apart(
 
 /// For a whole body.
 const BODY_DEADLINE: Duration = Duration::from_secs(20);
-/// A body up to so many bytes needs no place: all connections at once may have one.
-const SMALL: usize = 64 << 10;
+/// A body up to so many bytes needs no place: all connections at once may have one. It cannot name so
+/// many addresses that its answer keeps a worker for long.
+const SMALL: usize = 16 << 10;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::server::audit::Journal;
+use crate::server::journal::Journal;
 
 /// Sends it where our own lines go; only warnings and errors.
 pub fn take_over_log(journal: &Arc<Journal>) {

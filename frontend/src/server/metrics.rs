@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use protocol::{Durations, Outcome, Refusal, Status};
 
+use crate::server::admission::Reason;
+
 /// The type of what [`Metrics::text`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -38,12 +40,18 @@ pub struct Readings<'a> {
 }
 
 impl Metrics {
-    /// Nothing yet, but for the refusals that there can be: a rate is seen from the first one on.
+    /// Nothing yet, but under each name that there can be: a rate is seen from the first one on.
     #[must_use]
     pub fn new() -> Self {
         let metrics = Self::default();
         for refusal in Refusal::ALL {
             drop(metrics.refusals.get_or_create(&[("reason", refusal.name())]));
+        }
+        for reason in Reason::ALL {
+            drop(metrics.auth_failures.get_or_create(&[("reason", reason.name())]));
+        }
+        for outcome in Outcome::NAMES {
+            drop(metrics.addresses.get_or_create(&[("outcome", outcome)]));
         }
         metrics
     }
@@ -62,8 +70,8 @@ impl Metrics {
     }
 
     /// Somebody was not let in.
-    pub fn turned_away(&self, reason: &'static str) {
-        self.auth_failures.get_or_create(&[("reason", reason)]).inc();
+    pub fn turned_away(&self, reason: Reason) {
+        self.auth_failures.get_or_create(&[("reason", reason.name())]).inc();
     }
 
     /// All of it, as text.
@@ -156,7 +164,7 @@ mod tests {
         metrics.answered(200);
         metrics.decided(&Outcome::Failed);
         metrics.decided(&Outcome::Refused(Refusal::Gateway));
-        metrics.turned_away("bad token");
+        metrics.turned_away(Reason::WrongToken);
         let mut changes = Durations::default();
         changes.note(Duration::from_millis(40));
         changes.note(Duration::from_millis(300));
@@ -171,6 +179,7 @@ mod tests {
             "webhookd_addresses_total{outcome=\"failed\"} 1",
             "webhookd_refusals_total{reason=\"gateway\"} 1",
             "webhookd_refusals_total{reason=\"too-wide\"} 0",
+            "webhookd_addresses_total{outcome=\"blocked\"} 0",
             "webhookd_auth_failures_total{reason=\"bad token\"} 1",
             "webhookd_certificate_expiry_timestamp_seconds 2000000000",
             "webhookd_audit_lines_lost_total 3",

@@ -3,7 +3,6 @@
 pub mod admission;
 pub mod answer;
 pub mod attempts;
-pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod config;
@@ -11,6 +10,7 @@ pub mod confinement;
 pub mod connection;
 pub mod health;
 pub mod intake;
+pub mod journal;
 pub mod libraries;
 pub mod metrics;
 pub mod pipeline;
@@ -19,6 +19,7 @@ pub mod reload;
 pub mod routes;
 pub mod tls;
 pub mod watchdog;
+pub mod webhook;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -32,8 +33,8 @@ use slog::info;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::server::attempts::Attempts;
-use crate::server::audit::Journal;
 use crate::server::config::{Config, ConfigError};
+use crate::server::journal::Journal;
 use crate::server::metrics::Metrics;
 use crate::server::pipeline::Pipeline;
 use crate::server::places::Places;
@@ -100,7 +101,7 @@ async fn serve(
     journal.itself(Action::Started, "webhookd is ready", None);
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    tokio::spawn(audit::settle(journal));
+    tokio::spawn(journal::settle(journal));
     tokio::spawn(feeder.feed());
     server.await
 }

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::privd_client::PrivdClient;
+use crate::server::admission;
 use crate::server::connection::{Connection, HEAD_DEADLINE, Peer};
 use crate::server::places::{Places, Source};
 use crate::server::routes::{self, Service};
@@ -100,12 +101,15 @@ async fn welcome(
 ) -> Result<(Connection, Protocol, Option<std::net::SocketAddr>), DispatchError> {
     let peer = socket.peer_addr()?;
     let address = canonical(peer.ip());
+    let access = service.current.read();
+    let known = admission::allowed(&access, Some(address)).is_ok();
+    let source = if known { Source::of(address) } else { Source::Strangers };
     let place = places
-        .take(Source::of(address))
+        .take(source)
         .map_err(|full| refuse(service, address, io::ErrorKind::QuotaExceeded, full))?;
     // Small answers in several writes: without it each waits for the peer's delayed ACK, 40 ms.
     socket.set_nodelay(true)?;
-    let acceptor = TlsAcceptor::from(Arc::clone(&service.current.read().tls));
+    let acceptor = TlsAcceptor::from(Arc::clone(&access.tls));
     let handshake = tokio::time::timeout(HANDSHAKE_DEADLINE, acceptor.accept(socket)).await;
     let tls = handshake
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -8,27 +8,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Whose share something is: an IPv4 address, or a /64 of IPv6, all of which one host may use
-/// (RFC 4291 2.5.1).
+/// Whose share something is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Source(IpAddr);
+pub enum Source {
+    /// One address.
+    Address(IpAddr),
+    /// A /64 of IPv6, all of which one host may use (RFC 4291 2.5.1).
+    Network(Ipv6Addr),
+    /// All that may not post, together: one of them is easily many.
+    Strangers,
+}
 
 impl Source {
     /// Where an address belongs to.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V6(address) => Self(Ipv6Addr::from_bits(address.to_bits() & NETWORK).into()),
-            IpAddr::V4(address) => Self(address.into()),
+            IpAddr::V6(address) => Self::Network(Ipv6Addr::from_bits(address.to_bits() & NETWORK)),
+            address => Self::Address(address),
         }
     }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            IpAddr::V4(address) => write!(formatter, "{address}"),
-            IpAddr::V6(network) => write!(formatter, "{network}/64"),
+        match self {
+            Self::Address(address) => write!(formatter, "{address}"),
+            Self::Network(network) => write!(formatter, "{network}/64"),
+            Self::Strangers => formatter.write_str("whoever is not in allow-clients"),
         }
     }
 }

@@ -16,10 +16,10 @@ use tokio::signal::unix::Signal;
 use x509_parser::parse_x509_certificate;
 
 use crate::server::StartError;
-use crate::server::audit::Journal;
 use crate::server::auth::Tokens;
 use crate::server::auth::certificate::ClientAuthorities;
 use crate::server::config::{Config, Networks};
+use crate::server::journal::Journal;
 use crate::server::tls;
 
 /// Everything that may change while webhookd serves.

@@ -11,21 +11,6 @@ use hosttext::connections;
 use protocol::{Target, Text};
 
 use crate::program::Program;
-use crate::{Change, Effect};
-
-/// Forgets every connection from and to the targets whose block holds, those included whose rules
-/// stood already: whoever made them may not have cut. What stopped it goes into the effect's words;
-/// the block itself holds.
-pub fn cut_changed(changes: &[Change], effects: &mut [Effect]) {
-    let hold = changes.iter().zip(effects).filter_map(|change| match change {
-        (Change::Block(target, _), Effect::Done(words) | Effect::Already(words)) => {
-            Some((*target, words))
-        }
-        _ => None,
-    });
-    let (targets, words): (Vec<Target>, Vec<&mut Text>) = hold.unzip();
-    cut(&targets).into_iter().zip(words).for_each(|(problem, words)| *words = problem);
-}
 
 /// Forgets every connection from and to the targets; for each, what stopped it.
 pub fn cut(targets: &[Target]) -> Vec<Text> {

@@ -39,9 +39,9 @@ pub trait Firewall: Send {
     /// Makes all changes and reads each one back; one effect a change, in order.
     fn apply(&mut self, changes: &[Change]) -> Vec<Effect>;
 
-    /// Ends what is open of blocks that came into force by somebody else's doing, as
-    /// [`Firewall::apply`] does for its own.
-    fn cut(&self, targets: &[Target]);
+    /// Ends what is open of blocks that hold; for each, what stopped it, or nothing at all where
+    /// connections are not to be cut.
+    fn cut(&self, targets: &[Target]) -> Vec<Text>;
 
     /// Whether [`Firewall::settle`] has something to do.
     fn is_unsettled(&self) -> bool;

@@ -48,9 +48,13 @@ impl Tokens {
     }
 
     /// The name of the token that `presented` is, if it is one. Every token is compared, so the
-    /// time taken tells nothing about how many or which came close.
+    /// time taken tells nothing about how many or which came close. What is shorter than a token has to
+    /// be is none, also where the file holds its digest: that of nothing at all lets everyone in.
     #[must_use]
     pub fn find(&self, presented: &str) -> Option<&str> {
+        if presented.len() < SHORTEST {
+            return None;
+        }
         let presented = digest(&SHA256, presented.as_bytes());
         let mut found = None;
         for token in &self.0 {
@@ -154,6 +158,9 @@ mod tests {
         let tokens = Tokens::parse(&text).unwrap();
         assert_eq!(tokens.find(TOKEN), Some("kibana"));
         assert_eq!(tokens.find(hashed), Some("line-4"));
+        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let nothing = Tokens::parse(&format!("sha256:{nothing}\n")).unwrap();
+        assert_eq!(nothing.find(""), None);
         for wrong in [
             "",
             " ",

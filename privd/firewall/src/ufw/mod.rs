@@ -81,11 +81,11 @@ impl Ufw {
     }
 
     /// Keeps every other ufw out from here on.
-    fn hold(&mut self, patience: Duration) -> Result<Held, Trouble> {
-        let held = self.lock.take(patience).map_err(Trouble::Busy)?;
+    fn hold(&mut self, patience: Duration) -> Result<Hold, Trouble> {
+        let lock = self.lock.take(patience).map_err(Trouble::Busy)?;
         self.check_files().map_err(Trouble::Busy)?;
         self.changing.store(self.stamp().is_current(), Ordering::Relaxed);
-        Ok(held)
+        Ok(Hold { lock, changing: self.changing() })
     }
 
     /// Bind mounts do not follow when another file comes into the place of one.
@@ -95,7 +95,7 @@ impl Ufw {
     }
 
     /// Stages a plan in the files and has it loaded; puts the files back if that fails.
-    fn commit(&mut self, view: &View, plan: &Plan, held: &Held) -> Result<(), Text> {
+    fn commit(&mut self, view: &View, plan: &Plan, held: &Hold) -> Result<(), Text> {
         // ufw empties its file before it writes it: without a copy, a crash then costs every rule.
         if !plan.is_quick() {
             self.keep_copies(view)?;
@@ -125,10 +125,10 @@ impl Ufw {
         Ok(())
     }
 
-    fn run(&self, program: Program, arguments: &[String], held: &Held) -> Result<(), Text> {
+    fn run(&self, program: Program, arguments: &[String], held: &Hold) -> Result<(), Text> {
         let shown = arguments.join(" ");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let problem = match program.run_with(&arguments, held.file(), None) {
+        let problem = match program.run_with(&arguments, held.lock.file(), None) {
             Ok(output) if output.success => return Ok(()),
             Ok(output) => Untrusted(output.complaint()).to_string(),
             Err(error) => error.to_string(),
@@ -142,7 +142,7 @@ impl Ufw {
     /// Reads files and kernel, and makes verified copies durable. What looks damaged is judged again
     /// under ufw's lock, when no ufw can be in the middle of writing it, and after a moment in which
     /// an editor would have finished; then it is restored.
-    fn read(&mut self, kernel: bool, held: Option<&Held>) -> Result<View, Trouble> {
+    fn read(&mut self, kernel: bool, held: Option<&Hold>) -> Result<View, Trouble> {
         let mut taken = None;
         let mut before = None;
         // Each file may be damaged, more than once if somebody is at it just now.
@@ -224,11 +224,8 @@ impl Firewall for Ufw {
         }
     }
 
-    fn cut(&self, targets: &[Target]) {
-        let problems = if self.cut_connections { conntrack::cut(targets) } else { Vec::new() };
-        if let Some(problem) = problems.iter().find(|problem| !problem.is_empty()) {
-            warn!(self.log, "connections of blocks that came into force"; "why" => %problem);
-        }
+    fn cut(&self, targets: &[Target]) -> Vec<Text> {
+        if self.cut_connections { conntrack::cut(targets) } else { Vec::new() }
     }
 
     fn found(&self) -> Vec<Found> {
@@ -264,10 +261,7 @@ impl Firewall for Ufw {
             Change::Lift(target) => view.lift_effect(*target, *ran, failed),
             Change::Block(target, _) => view.block_effect(*target, *ran, failed),
         };
-        let mut effects: Vec<Effect> = changes.iter().zip(&progress.touched).map(effect).collect();
-        if self.cut_connections {
-            conntrack::cut_changed(changes, &mut effects);
-        }
+        let effects = changes.iter().zip(&progress.touched).map(effect).collect();
         self.view = Some(view);
         effects
     }
@@ -302,6 +296,18 @@ impl Firewall for Ufw {
 
     fn replaced(&self) -> bool {
         self.replaced
+    }
+}
+
+/// ufw's lock. While it is held nobody but us writes the files, and once it is not, anybody may.
+struct Hold {
+    lock: Held,
+    changing: Arc<AtomicBool>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.changing.store(false, Ordering::Relaxed);
     }
 }
 

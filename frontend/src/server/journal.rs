@@ -14,7 +14,7 @@ use protocol::{EventId, Untrusted};
 use slog::{Logger, info, warn};
 
 use crate::privd_client::new_event;
-use crate::server::admission::Caller;
+use crate::server::admission::{Caller, Reason};
 use crate::server::answer::Told;
 
 /// Where both go.
@@ -112,21 +112,21 @@ impl Journal {
         client: Option<IpAddr>,
         head: &RequestHead,
         status: u16,
-        reason: &str,
+        reason: Reason,
     ) {
         let limiter = match reason {
-            "source not in allowlist" => &self.strangers,
-            "missing bearer" => &self.without_token,
-            _ => &self.wrong_token,
+            Reason::Stranger => &self.strangers,
+            Reason::NoToken => &self.without_token,
+            Reason::WrongToken | Reason::TooManyFailed => &self.wrong_token,
         };
         let Some(suppressed) = limiter.admit(Instant::now()) else { return };
         let event = new_event();
         let address = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
-        warn!(self.log, "unauthorized"; "reason" => reason, "client" => address, "event" => %event,
+        warn!(self.log, "unauthorized"; "reason" => reason.name(), "client" => address, "event" => %event,
             suppressed);
         let message = "a request was not let in";
         let document = asked(Level::Warn, Action::AuthFailed, message, event, client, head)
-            .text("event.reason", reason)
+            .text("event.reason", reason.name())
             .number("http.response.status_code", status)
             .suppressed(suppressed);
         self.audit.record(document);
@@ -255,9 +255,9 @@ mod tests {
         let request = TestRequest::default().to_http_request();
         let documents = written(|journal| {
             let turn_away = |reason| journal.turned_away(Some(CLIENT), request.head(), 401, reason);
-            (0..500).for_each(|_| turn_away("bad token"));
-            turn_away("missing bearer");
-            turn_away("source not in allowlist");
+            (0..500).for_each(|_| turn_away(Reason::WrongToken));
+            turn_away(Reason::NoToken);
+            turn_away(Reason::Stranger);
             (0..500).for_each(|_| journal.refused(CLIENT, "too many connections"));
             journal.settle(None);
         });
@@ -287,7 +287,7 @@ mod tests {
         let request = request.insert_header(("Authorization", format!("Bearer {secret}")));
         let request = request.to_http_request();
         let documents = written(|journal| {
-            journal.turned_away(Some(CLIENT), request.head(), 401, "bad token");
+            journal.turned_away(Some(CLIENT), request.head(), 401, Reason::WrongToken);
             let caller = Caller { address: CLIENT, name: "kibana".to_owned(), way: Way::Bearer };
             let known = TestRequest::with_uri(&format!("/blockip?token={secret}"));
             let response = answer::error(actix_web::http::StatusCode::BAD_REQUEST, "no alert");
