@@ -267,13 +267,15 @@ fn the_documents_show_these_templates_and_no_others() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let shown = |file: &str, begins: &str, ends: &str| -> BTreeSet<String> {
         let text = fs::read_to_string(root.join(file)).unwrap();
-        let blocks = text.split(begins).skip(1).map(|rest| rest.split(ends).next().unwrap());
+        // The rest of the first line is about the block.
+        let blocks = text.split(begins).skip(1).filter_map(|rest| rest.split_once('\n'));
+        let blocks = blocks.map(|(_, block)| block.split(ends).next().unwrap());
         let templates = blocks.filter(|block| block.starts_with('{') && block.contains("{{"));
         templates.map(without_spaces).collect()
     };
     let all = BTreeSet::from([ONE_EACH, WHOLE, LIST].map(without_spaces));
-    assert_eq!(shown("README.md", "\n```\n", "\n```\n"), all);
-    let page = shown("packaging/man/webhookd.8", "\n.Bd -literal -offset indent\n", "\n.Ed\n");
+    assert_eq!(shown("README.md", "\n```", "\n```"), all);
+    let page = shown("packaging/man/webhookd.8", "\n.Bd ", "\n.Ed");
     let both = BTreeSet::from([ONE_EACH, WHOLE].map(without_spaces));
     assert!(page.is_superset(&both) && page.is_subset(&all), "{page:#?}");
 }
@@ -284,20 +286,13 @@ fn ten_thousand_addresses_in_a_body_are_answered_within_what_kibana_reads() {
     let quotas = "enforce = false\nmax-blocks = 100000\nmax-new-blocks-per-minute = 100000";
     let world = World::with(quotas, "ufw allow 22/tcp");
     let (mut kibana, connector) = (Kibana::at(&world.kibana), connector(&world));
-    for (row, (rule, template)) in [
-        ("threshold", LIST),
-        ("threshold", WHOLE),
-        ("esQuery", r#"{"hits":{{{context.hits.asJSON}}}}"#),
-    ]
-    .into_iter()
-    .enumerate()
+    // About the longest text that an address has.
+    let addresses: BTreeSet<String> = (0..10_000)
+        .map(|host| format!("2001:db8:1234:5678:9abc:def1:abcd:{:x}", 0x1000 + host))
+        .collect();
+    for (rule, template) in
+        [("threshold", LIST), ("esQuery", r#"{"hits":{{{context.hits.asJSON}}}}"#)]
     {
-        // The longest text that an address has.
-        let addresses: BTreeSet<String> = (0..10_000)
-            .map(|host| {
-                format!("2001:db8:1234:5678:9abc:def1:{:x}:{:x}", 0xa000 + row, 0x1000 + host)
-            })
-            .collect();
         let alerts = json!({ "rule": rule, "mode": "summary", "addresses": addresses });
         let judgement = one(kibana.runs(&connector, template, &alerts));
         assert_eq!((&judgement.message, judgement.again), (&None, None), "{template}");
