@@ -238,7 +238,8 @@ fn each_unusable_body_is_answered_with_what_to_mend() {
         assert!(world.post_text(body).message().contains(good), "{body}");
     }
     let test_button = world.post_text("{\"ip\":\"{{context.alerts.0.source.ip}}\"}");
-    assert!(test_button.message().contains("{\"ip\":\"203.0.113.45\"}"), "{test_button:?}");
+    let body = "{\"ip\":\"203.0.113.45\",\"duration\":\"1m\"}";
+    assert!(test_button.message().contains(body), "{test_button:?}");
 
     let mut connection = world.connection();
     let head = request(
