@@ -162,7 +162,7 @@ impl Container {
         let client = Client::trusting(&self.path("/etc/webhookd/tls/ca.pem"));
         let stream = self.neighbour().connect(([10, 9, 0, 1], 5001).into(), PATIENCE)?;
         let mut connection = client.handshake(stream, "10.9.0.1");
-        let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
+        let headers = [("Authorization", token.as_str()), https::JSON];
         let request = https::request("POST", "/blockip", &headers, &body.to_string());
         https::exchange(&mut connection, &request)
     }

@@ -13,6 +13,9 @@ use rustls::{
 };
 use serde_json::Value;
 
+/// What the body of an alert is.
+pub const JSON: (&str, &str) = ("Content-Type", "application/json");
+
 /// Trusts one certificate.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<ClientConfig>);

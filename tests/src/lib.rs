@@ -1,6 +1,7 @@
 //! The harness of the end-to-end tests: real daemons, real ufw and real packets in network
 //! namespaces of their own, or under a booted systemd. Nothing on the host changes, and everything ends with the test.
 
+pub mod certificates;
 pub mod container;
 pub mod disk;
 pub mod https;

@@ -127,7 +127,7 @@ pub fn connector(world: &World) -> Value {
             "ca": base64_of(&world.directory.path().join("cert.pem")),
             "verificationMode": "full",
         },
-        "secrets": { "secretHeaders": { "Authorization": format!("Bearer {}", world.token) } },
+        "secrets": { "secretHeaders": { "Authorization": world.bearer() } },
     })
 }
 

@@ -74,7 +74,7 @@ impl Stream {
         let book = Arc::new(Mutex::new(Book::default()));
         let poster = |poster| {
             let (stop, book) = (Arc::clone(&stop), Arc::clone(&book));
-            let (connection, token) = (world.connection(), format!("Bearer {}", world.token));
+            let (connection, token) = (world.connection(), world.bearer());
             std::thread::spawn(move || post(poster, connection, &token, &stop, &book))
         };
         let mut threads: Vec<JoinHandle<()>> = (1..=POSTERS).map(poster).collect();
@@ -141,7 +141,7 @@ fn post(
     stop: &AtomicBool,
     book: &Mutex<Book>,
 ) {
-    let headers = [("Authorization", token), ("Content-Type", "application/json")];
+    let headers = [("Authorization", token), https::JSON];
     for number in 0.. {
         if stop.load(Ordering::Relaxed) {
             return;

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::https::{self, Answer, Client, Connection};
 use crate::place::Place;
+use crate::processes;
 use crate::wait::until;
 
 /// The attacker's addresses.
@@ -214,6 +215,13 @@ impl World {
         stop(self.webhookd.take().expect("webhookd runs"), signal);
     }
 
+    /// Has those daemons that run read their files again, as a reload of their units does.
+    pub fn hang_up(&self) {
+        for daemon in [&self.privd, &self.webhookd].into_iter().flatten() {
+            processes::signal(daemon.id(), Signal::SIGHUP);
+        }
+    }
+
     /// The daemons' process ids: privd's, then webhookd's.
     #[must_use]
     pub fn daemons(&self) -> (u32, u32) {
@@ -235,9 +243,20 @@ impl World {
     /// The same with any body.
     #[must_use]
     pub fn post_text(&self, body: &str) -> Answer {
-        let token = format!("Bearer {}", self.token);
-        let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
-        self.send(&https::request("POST", "/blockip", &headers, body))
+        self.send(&self.alert(body))
+    }
+
+    /// The whole request that this is, for a connection of the test's own.
+    #[must_use]
+    pub fn alert(&self, body: &str) -> String {
+        let headers = [("Authorization", &*self.bearer()), https::JSON];
+        https::request("POST", "/blockip", &headers, body)
+    }
+
+    /// What its `Authorization` says.
+    #[must_use]
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
     }
 
     /// Every sample of webhookd's metrics, by its name and labels.
@@ -246,8 +265,7 @@ impl World {
     /// When they are not whole.
     #[must_use]
     pub fn metrics(&self) -> HashMap<String, f64> {
-        let token = format!("Bearer {}", self.token);
-        let headers = [("Authorization", token.as_str())];
+        let headers = [("Authorization", &*self.bearer())];
         let answer = self.send(&https::request("GET", "/metrics", &headers, ""));
         assert_eq!(answer.status, 200, "{answer:?}");
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -331,6 +349,14 @@ impl World {
     #[must_use]
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.directory.path().join(name)).unwrap()
+    }
+
+    /// The lines of a log that hold all words.
+    #[must_use]
+    pub fn lines(&self, log: &str, words: &[&str]) -> Vec<String> {
+        let text = self.read(log);
+        let found = text.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+        found.map(str::to_owned).collect()
     }
 
     /// A path of the server's, its own mounts included, as the test can open it.

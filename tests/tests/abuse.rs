@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use serde_json::json;
-use tests::https::{self, Connection, exchange, read_answer, request};
+use tests::https::{self, Connection, JSON, exchange, read_answer, request};
 use tests::world::ATTACKER;
 use tests::{World, until};
 
-const JSON: (&str, &str) = ("Content-Type", "application/json");
 /// In TEST-NET-1, where no test's host lives.
 const ADDRESS: &str = "192.0.2.45";
 const DOOR: &str = "10.9.0.1:5001";
@@ -147,7 +146,7 @@ fn a_thousand_slow_connections() {
     let world = world();
     let held = std::sync::Mutex::new((Vec::new(), Vec::new()));
     let hello = client_hello();
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     let head = request("POST", "/blockip", &[("Authorization", &right), JSON], "");
     meanwhile(&world, 1, |_| {
         let (silent, slow) = &mut *held.lock().unwrap();
@@ -221,7 +220,7 @@ fn ten_thousand_bad_tokens() {
     // Nobody is locked out: in a moment the right token of that source is one again.
     until("the right token lets in", 5, || {
         world.attacker.inside(|| {
-            let right = format!("Bearer {}", world.token);
+            let right = world.bearer();
             let request = request("GET", "/", &[("Authorization", &right)], "");
             exchange(&mut world.connect_here(), &request).unwrap().status == 404
         })
@@ -242,7 +241,7 @@ fn a_misconfigured_kibana_is_told_of_each_alert_what_is_wrong() {
 #[test]
 fn bodies_at_the_cap() {
     let world = world();
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     let headers = [("Authorization", right.as_str()), JSON];
     let open = format!("{{\"ip\":\"{ADDRESS}\",\"x\":[");
     let with = |filling: &str, times: usize| {
@@ -272,7 +271,7 @@ fn bodies_at_the_cap() {
 #[test]
 fn bodies_that_pass_for_an_upgrade() {
     let world = world();
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     let headers = [("Authorization", right.as_str()), JSON, ("Upgrade", "websocket")];
     let announced = request("POST", "/blockip", &headers, "{\"ip\":\"\"}");
     let more = vec![b' '; 8 << 20];
@@ -305,7 +304,7 @@ fn strangers_have_one_share_together() {
 #[test]
 fn slow_bodies() {
     let world = world();
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     let headers = [("Authorization", right.as_str()), JSON];
     let announced =
         request("POST", "/blockip", &headers, "").replace("Length: 0", "Length: 8388608");
@@ -357,7 +356,7 @@ fn garbage() {
 #[test]
 fn half_closed_sockets() {
     let world = world();
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     let headers = [("Authorization", right.as_str()), JSON];
     let announced = request("POST", "/blockip", &headers, "").replace("Length: 0", "Length: 90");
     let held = std::sync::Mutex::new((Vec::new(), Vec::new()));
@@ -397,7 +396,7 @@ fn half_closed_sockets() {
 #[test]
 fn who_stalls_in_any_state_is_ended() {
     let world = world();
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     let token = ("Authorization", right.as_str());
     let good = request("GET", "/", &[token], "");
     let texts: Vec<String> = (0..10_000).map(|n| format!("{n}{}", "x".repeat(50))).collect();
@@ -454,7 +453,7 @@ fn who_stalls_in_any_state_is_ended() {
 #[test]
 fn who_goes_on_sending_still_reads_that_it_is_too_much() {
     let world = world();
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     let headers = [("Authorization", right.as_str()), JSON];
     let length = 30_usize << 20;
     let head = request("POST", "/blockip", &headers, "")

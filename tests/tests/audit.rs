@@ -7,10 +7,9 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tests::https::{exchange, request};
+use tests::https::{JSON, exchange, request};
 use tests::world::{ATTACKER, KIBANA, UID};
 use tests::{Container, World, until};
 
@@ -19,7 +18,6 @@ const LOGS: [(&str, &str); 2] =
     [("webhook-privd", "log/privd/audit.ndjson"), ("webhookd", "log/webhookd/audit.ndjson")];
 const PRIVD: &str = LOGS[0].1;
 const WEBHOOKD: &str = LOGS[1].1;
-const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 #[test]
 fn each_action_is_a_document_of_known_fields_and_allowed_values() {
@@ -94,7 +92,7 @@ fn each_action_is_a_document_of_known_fields_and_allowed_values() {
     check(&document(&world, PRIVD, "ip-not-blocked"), json!({ "source.ip": "192.0.2.99" }));
 
     // Who is not let in, and what is no alert.
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     for (path, headers) in [
         ("/blockip", [("Authorization", "Bearer x"), JSON]),
         ("/nowhere", [("Authorization", right.as_str()), JSON]),
@@ -113,7 +111,7 @@ fn each_action_is_a_document_of_known_fields_and_allowed_values() {
             "url.path": "/nowhere", "http.response.status_code": 404, "webhookd.token": "kibana",
         }),
     );
-    hang_up(&world);
+    world.hang_up();
     check(&document(&world, WEBHOOKD, "webhook-reloaded"), json!({ "event.outcome": "success" }));
 
     // Nothing can be blocked; and what the rules alone know is taken over.
@@ -158,7 +156,7 @@ fn no_caller_forges_a_document_or_a_field() {
         "\u{0}\u{2028}\u{202e}",
         &huge,
     ];
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     for (number, forgery) in (1..).zip(forgeries) {
         for key in ["reason", "rule_name", "alert_id"] {
             let answer = world.post(&json!({ "ip": format!("192.0.2.{number}"), key: forgery }));
@@ -216,7 +214,7 @@ fn what_a_caller_repeats_is_counted_and_what_changes_the_firewall_is_told_each_t
     let mut world = logging_world("");
     world.block(ATTACKER);
     let body = json!({ "ip": ATTACKER }).to_string();
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     let known = request("POST", "/blockip", &[("Authorization", &right), JSON], &body);
     let wrong = request("POST", "/blockip", &[("Authorization", "Bearer x"), JSON], "");
     let mut connection = world.connection();
@@ -289,7 +287,7 @@ fn a_rotation_under_load_loses_and_doubles_no_document() {
                 fs::rename(world.path(log), world.path(&old)).unwrap();
                 kept.push(old);
             }
-            hang_up(&world);
+            world.hang_up();
             until("both are there again", 20, || {
                 LOGS.iter().all(|(_, log)| fs::metadata(world.path(log)).is_ok_and(|f| f.len() > 0))
             });
@@ -325,7 +323,7 @@ fn a_log_that_cannot_be_opened_again_goes_on_in_the_old_file_and_is_said() {
         fs::rename(world.path(log), world.path(&format!("{log}.old"))).unwrap();
         fs::create_dir(world.path(log)).unwrap();
     }
-    hang_up(&world);
+    world.hang_up();
     for log in ["privd.log", "webhookd.log"] {
         world.wait_for("audit log not opened again, the old file stays", log);
     }
@@ -447,7 +445,7 @@ fn the_readme_and_the_manual_show_what_is_written() {
 
     let world = logging_world("block-for = \"1d\"");
     let body = json!({ "ip": ATTACKER, "rule_name": "SSH brute force", "alert_id": "demo-1" });
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     let headers = [("Authorization", &*right), JSON, ("User-Agent", "axios/1.16.1")];
     let answer = world.send(&request("POST", "/blockip", &headers, &body.to_string()));
     assert_eq!(answer.status, 200);
@@ -480,13 +478,6 @@ fn logging_world(privd_toml: &str) -> World {
 fn configure(world: &World, privd_toml: &str) {
     let key = |log| format!("audit-log = {:?}\n", world.path(log));
     world.configure(&format!("{}{privd_toml}", key(PRIVD)), &key(WEBHOOKD));
-}
-
-fn hang_up(world: &World) {
-    let (privd, webhookd) = world.daemons();
-    for pid in [privd, webhookd] {
-        kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGHUP).unwrap();
-    }
 }
 
 /// All documents of a log; each is one line.

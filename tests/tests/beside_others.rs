@@ -174,9 +174,7 @@ fn a_stuck_ufw_delays_new_blocks_and_nothing_else() {
         let asking = scope.spawn(|| world.post(&json!({ "ip": "198.51.100.99" })));
         let mut https = world.connection();
         let mut socket = UnixStream::connect(world.socket()).unwrap();
-        let token = format!("Bearer {}", world.token);
-        let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
-        let again = request("POST", "/blockip", &headers, r#"{"ip":"198.51.100.1"}"#);
+        let again = world.alert(r#"{"ip":"198.51.100.1"}"#);
         while !asking.is_finished() {
             let mut timed = |what: &'static str, ask: &mut dyn FnMut()| {
                 let began = Instant::now();

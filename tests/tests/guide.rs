@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::https::{Client, exchange, request};
+use tests::https::{self, Client, exchange, request};
 use tests::world::{KIBANA, SERVER};
 use tests::{Answer, World};
 
@@ -195,8 +195,8 @@ fn each_request_is_answered_as_the_guides_server_answers_it() {
 #[test]
 fn other_methods_and_paths_are_no_webhook() {
     let world = World::new();
-    let token = format!("Bearer {}", world.token);
-    let right = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
+    let token = world.bearer();
+    let right = [("Authorization", token.as_str()), https::JSON];
     for (method, path, status) in [
         ("GET", "/blockip", 405),
         ("PUT", "/blockip", 405),

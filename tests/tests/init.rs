@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::https::{Answer, Client, exchange, request};
+use tests::https::{Answer, Client, JSON, exchange, request};
 use tests::world::{AS_WEBHOOKD, ATTACKER, ATTACKER6, KIBANA, SERVER, SERVER6, UID};
 use tests::{Place, World};
 
@@ -126,7 +126,7 @@ impl Host {
     /// Asks webhookd from Kibana's host, by one of its names.
     fn ask(&self, trust: &Path, name: &str, body: &str) -> std::io::Result<Answer> {
         let token = format!("Bearer {}", self.token());
-        let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
+        let headers = [("Authorization", token.as_str()), JSON];
         let request = request("POST", "/blockip", &headers, body);
         self.world.kibana.inside(|| {
             let stream = TcpStream::connect("10.9.0.1:5001").unwrap();

@@ -422,7 +422,7 @@ fn a_connector_that_is_set_up_wrongly_is_told_how() {
     let world = World::new();
     let mut kibana = Kibana::at(&world.kibana);
     let right = |headers: Value| {
-        let secret = json!({ "Authorization": format!("Bearer {}", world.token) });
+        let secret = json!({ "Authorization": world.bearer() });
         let config = json!({ "headers": headers });
         merged(
             connector(&world),

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::node::{base64_of, connector, merged};
-use tests::{Kibana, World};
+use tests::{Kibana, World, certificates};
 
 /// The versions of axios that Kibana came with, the newest first.
 const CLIENTS: [&str; 2] = ["axios", "axios-old"];
@@ -101,7 +101,7 @@ fn each_token_that_kibana_can_keep_lets_in_and_no_other() {
 fn a_client_certificate_lets_in_without_any_token() {
     let mut world = World::without_daemons("ufw allow 22/tcp");
     let at = world.path("");
-    world.server.sh(&format!("cd {at}; {TOOLS}{CLIENT_CERTIFICATES}"));
+    certificates::make(&world, CLIENT_CERTIFICATES);
     world.configure("", &format!("tls.client-ca = \"{at}/clients.pem\""));
     world.start();
     let mut kibana = Kibana::at(&world.kibana);
@@ -203,9 +203,7 @@ fn what_webhookctl_init_prints_is_a_connector_that_works() {
 #[test]
 fn each_certificate_that_kibana_does_not_take_has_an_error_of_its_own() {
     let mut world = World::without_daemons("true");
-    let at = world.path("");
-    world.server.sh(&format!("cd {at}; cp cert.pem own.pem; cp key.pem own.key"));
-    world.server.sh(&format!("cd {at}; {TOOLS}{CERTIFICATES}"));
+    certificates::make(&world, CERTIFICATES);
     world.start_webhookd();
     let mut kibana = Kibana::at(&world.kibana);
     let connector = connector(&world);
@@ -335,26 +333,9 @@ const UNKNOWN_CLIENT: &str = "[ERR_SSL_TLSV1_ALERT_UNKNOWN_CA] ";
 /// Where nothing answers.
 const SHUT_PORT_ERROR: &str = "[ECONNABORTED] timeout of 400ms exceeded";
 
-/// `root NAME` makes a CA, `request NAME` a key and what a CA signs, `sign NAME BY DAYS EXTENSION [AS]`
-/// the certificate.
-const TOOLS: &str = "
-    root() {
-        openssl ecparam -name prime256v1 -genkey -noout -out $1.key
-        openssl req -x509 -new -key $1.key -days 2 -subj /CN=$1 -out $1.pem
-    }
-    request() {
-        openssl ecparam -name prime256v1 -genkey -noout -out $1.key
-        openssl req -new -key $1.key -subj /CN=$1 -out $1.csr
-    }
-    sign() {
-        echo $4 >$1.ext
-        openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days $3 -extfile $1.ext \
-            -out ${5:-$1}.pem
-    }
-";
-
 /// root signs upper, upper signs lower, lower signs leaf; guide is the guide's, without any SAN.
 const CERTIFICATES: &str = "
+    cp cert.pem own.pem; cp key.pem own.key
     openssl req -x509 -newkey rsa:2048 -nodes -keyout guide.key -out guide.pem -days 365 -subj /CN=host
     root root; request upper; request lower; request leaf
     sign upper root 2 basicConstraints=critical,CA:TRUE

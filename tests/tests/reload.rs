@@ -5,8 +5,6 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tests::https::{self, Client, Connection};
 use tests::world::ATTACKER;
 use tests::{Container, World, until};
@@ -19,14 +17,9 @@ const NEW_CERTIFICATE: &str = "
         -addext subjectAltName=IP:10.9.0.1 -addext basicConstraints=critical,CA:FALSE
 ";
 
-fn hang_up(world: &World) {
-    let pid = Pid::from_raw(world.daemons().1.try_into().unwrap());
-    kill(pid, Signal::SIGHUP).unwrap();
-}
-
 /// Lines of webhookd's log with these words.
 fn said(world: &World, words: &str) -> usize {
-    world.read("webhookd.log").lines().filter(|line| line.contains(words)).count()
+    world.lines("webhookd.log", &[words]).len()
 }
 
 /// Whether a client with this token is let in: then it learns that there is nothing at /. Without a
@@ -61,7 +54,7 @@ fn new_tokens_and_certificate_count_at_once_also_on_open_connections() {
     for (from, to) in [("cert.new", "cert.pem"), ("key.new", "key.pem")] {
         world.write(to, &world.read(from));
     }
-    hang_up(&world);
+    world.hang_up();
     world.wait_for("read again", "webhookd.log");
 
     assert!(lets_in(&mut open, NEW));
@@ -83,7 +76,7 @@ fn who_may_post_is_read_again_and_nothing_else_is_said_to_have_changed() {
     let mut open = world.connection();
     for (networks, expected) in [("198.51.100.0/24", false), ("10.9.0.0/24", true)] {
         world.configure("", &format!("allow-clients = [\"{networks}\"]"));
-        hang_up(&world);
+        world.hang_up();
         world.wait_for(&format!("allow_clients: {networks}"), "webhookd.log");
         assert_eq!(lets_in(&mut open, &world.token), expected, "{networks}");
     }
@@ -106,7 +99,7 @@ fn a_mistake_in_any_file_changes_nothing_and_is_one_line_of_the_log() {
     ] {
         world.write("token", &format!("{NEW} # kibana\n"));
         world.write(file, &text);
-        hang_up(&world);
+        world.hang_up();
         world.wait_for(words, "webhookd.log");
         assert_eq!(said(&world, words), 1, "{}", world.logs());
         assert_eq!(said(&world, "all stays as it was"), 1, "{}", world.logs());
@@ -116,7 +109,7 @@ fn a_mistake_in_any_file_changes_nothing_and_is_one_line_of_the_log() {
             world.write(name, text);
         }
         // Mended, it is read; and the log begins anew.
-        hang_up(&world);
+        world.hang_up();
         world.wait_for("read again: ", "webhookd.log");
         world.write("webhookd.log", "");
     }
@@ -142,7 +135,7 @@ fn a_hundred_reloads_refuse_no_connection() {
             let secret = &world.token;
             let more = if round % 2 == 0 { String::new() } else { format!("{NEW} # more\n") };
             world.write("token", &format!("{secret} # kibana\n{more}"));
-            hang_up(&world);
+            world.hang_up();
             until("it was read", 20, || said(&world, "read again: ") == round);
         }
         over.store(true, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tests::https::{exchange, request};
+use tests::https::exchange;
 use tests::world::{ATTACKER, SERVER};
 use tests::{World, processes};
 
@@ -40,9 +40,7 @@ fn an_alert_that_comes_while_privd_restarts_waits_for_it() {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let (sender, answers) = channel();
         let mut connection = world.connection();
-        let token = format!("Bearer {}", world.token);
-        let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
-        let alert = request("POST", "/blockip", &headers, &json!({ "ip": ATTACKER }).to_string());
+        let alert = world.alert(&json!({ "ip": ATTACKER }).to_string());
         world.stop_privd(signal);
         std::thread::spawn(move || sender.send(exchange(&mut connection, &alert)));
         let early = answers.recv_timeout(Duration::from_secs(1));

@@ -143,16 +143,16 @@ fn a_stranger_is_disconnected_without_a_byte_and_named_in_the_log() {
     assert_eq!(world.ctl_json("list"), serde_json::json!([]));
 
     // Strangers cannot flood the log: one line a second, the others counted.
-    let before = lines(&world, "connection refused").len();
+    let before = world.lines("privd.log", &["connection refused"]).len();
     let begun = Instant::now();
     let mut strangers = 0;
     until("a line counts the others", 10, || {
         assert_eq!(Peer::as_user(&world, STRANGER, UID).rest(), b"");
         strangers += 1;
-        let told = lines(&world, "connection refused");
+        let told = world.lines("privd.log", &["connection refused"]);
         told.iter().any(|line| line.contains("suppressed: "))
     });
-    let told = lines(&world, "connection refused").len() - before;
+    let told = world.lines("privd.log", &["connection refused"]).len() - before;
     let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
     assert!(told <= seconds + 2 && told < strangers, "{told} lines for {strangers} in {seconds} s");
     assert_eq!(Peer::frontend(&world).status().live_blocks, 0);
@@ -566,7 +566,7 @@ impl Peer {
             let told = line.split("pid ").nth(1).unwrap_or_default();
             told.split(|c: char| !c.is_ascii_digit()).next() == Some(&pid)
         };
-        lines(world, words).into_iter().filter(of_this).collect()
+        world.lines("privd.log", &[words]).into_iter().filter(of_this).collect()
     }
 }
 
@@ -607,12 +607,6 @@ fn block_of(targets: Vec<Target>) -> Request {
         rule_name: Text::default(),
         alert_id: Text::default(),
     })
-}
-
-/// The lines of privd's log that hold some words.
-fn lines(world: &World, words: &str) -> Vec<String> {
-    let log = world.read("privd.log");
-    log.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
 }
 
 /// Each line begins with its time, `Nov 22 18:13:11.404 INFO `, and holds nothing that steers a

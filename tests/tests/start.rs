@@ -11,7 +11,7 @@ use std::process::{Child, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::https::{exchange, read_answer, request};
+use tests::https::{JSON, exchange, read_answer, request};
 use tests::world::{AS_WEBHOOKD, UID, binaries};
 use tests::{Place, World, until};
 
@@ -487,12 +487,8 @@ fn sigterm_ends_both_with_status_0_and_nothing_is_left() {
     let mut idle = world.connection();
     assert_eq!(exchange(&mut idle, &request("GET", "/healthz", &[], "")).unwrap().status, 200);
     let mut busy = world.connection();
-    let (token, body) = (format!("Bearer {}", world.token), r#"{"ip":"192.0.2.45"}"#);
-    let headers = [
-        ("Authorization", token.as_str()),
-        ("Content-Type", "application/json"),
-        ("Expect", "100-continue"),
-    ];
+    let (token, body) = (world.bearer(), r#"{"ip":"192.0.2.45"}"#);
+    let headers = [("Authorization", token.as_str()), JSON, ("Expect", "100-continue")];
     let whole = request("POST", "/blockip", &headers, body);
     busy.write_all(whole.strip_suffix(body).unwrap().as_bytes()).unwrap();
     // From here on webhookd waits for the body.

@@ -3,29 +3,22 @@
 
 use std::net::TcpStream;
 
-use nix::sys::signal::Signal;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ALL_VERSIONS, ProtocolVersion};
 use serde_json::json;
-use tests::https::{self, Client, Connection, exchange, request};
-use tests::{World, processes};
+use tests::https::{self, Client, Connection, JSON, exchange, request};
+use tests::{World, certificates};
 
-const JSON: (&str, &str) = ("Content-Type", "application/json");
 /// A token of the right length that nobody was given.
 const WRONG: &str = "0123456789abcdef0123456789abcdef";
 
 /// Two authorities, and certificates that they sign: `NAME-of-CA`.
 const CERTIFICATES: &str = "
-    key() { openssl ecparam -name prime256v1 -genkey -noout -out $1.key; }
     for ca in ours theirs; do
-        key $ca
-        openssl req -x509 -new -key $ca.key -days 2 -subj /CN=$ca -out $ca.pem
+        root $ca
         for name in client server; do
-            key $name-of-$ca
-            echo extendedKeyUsage=${name}Auth >extensions
-            openssl req -new -key $name-of-$ca.key -subj /CN=kibana-$ca -out request
-            openssl x509 -req -in request -CA $ca.pem -CAkey $ca.key -set_serial 7 -days 2 \\
-                -extfile extensions -out $name-of-$ca.pem
+            request $name-of-$ca kibana-$ca
+            sign $name-of-$ca $ca 2 extendedKeyUsage=${name}Auth
         done
     done
 ";
@@ -33,7 +26,7 @@ const CERTIFICATES: &str = "
 /// webhookd alone, which takes certificates by one of the authorities.
 fn world(client_ca: Option<&str>) -> World {
     let mut world = World::without_daemons("true");
-    world.server.sh(&format!("cd {}; {CERTIFICATES}", world.path("")));
+    certificates::make(&world, CERTIFICATES);
     configure(&world, client_ca);
     world.start_webhookd();
     world
@@ -44,9 +37,9 @@ fn configure(world: &World, client_ca: Option<&str>) {
     world.configure("", &line.unwrap_or_default());
 }
 
-fn hang_up(world: &World, until: &str) {
+fn read_again(world: &World, until: &str) {
     world.write("webhookd.log", "");
-    processes::signal(world.webhookd_pid(), Signal::SIGHUP);
+    world.hang_up();
     world.wait_for("read again: ", "webhookd.log");
     world.wait_for(until, "webhookd.log");
 }
@@ -85,7 +78,7 @@ fn each_way_in_is_enough_and_without_one_nobody_gets_in() {
     let second = "fedcba9876543210fedcba9876543210";
     let token = world.token.as_str();
     world.write("token", &format!("{token} # kibana\n{second} # siem 2026-11-23\n"));
-    hang_up(&world, "tokens: kibana, siem");
+    read_again(&world, "tokens: kibana, siem");
     let right = format!("Bearer {token}");
     let wrong = format!("Bearer {WRONG}");
     let ours = Some("client-of-ours");
@@ -160,7 +153,7 @@ fn a_certificate_lets_in_by_its_authority_alone() {
 #[test]
 fn other_authorities_and_tokens_count_at_once_and_no_connection_ends() {
     let world = world(Some("ours.pem"));
-    let token = format!("Bearer {}", world.token);
+    let token = world.bearer();
     let new = format!("Bearer {WRONG}");
     let mut by_certificate = connect(&world, &client(&world, Some("client-of-ours")), "10.9.0.1");
     let mut by_token = connect(&world, &client(&world, None), "10.9.0.1");
@@ -177,27 +170,27 @@ fn other_authorities_and_tokens_count_at_once_and_no_connection_ends() {
     assert!(fresh("client-of-ours") && !fresh("client-of-theirs"));
 
     configure(&world, Some("theirs.pem"));
-    hang_up(&world, "client_ca: 1 client authorities, tokens: unchanged");
+    read_again(&world, "client_ca: 1 client authorities, tokens: unchanged");
     judged(401, 404, 401);
     assert!(!fresh("client-of-ours") && fresh("client-of-theirs"));
 
     let secret = world.read("token");
     world.write("token", &format!("{WRONG} # new\n"));
     configure(&world, None);
-    hang_up(&world, "client_ca: none, tokens: new");
+    read_again(&world, "client_ca: none, tokens: new");
     judged(401, 401, 404);
     assert!(!fresh("client-of-ours") && !fresh("client-of-theirs"));
 
     // A mistake changes nothing.
     configure(&world, Some("token"));
     world.write("webhookd.log", "");
-    processes::signal(world.webhookd_pid(), Signal::SIGHUP);
+    world.hang_up();
     world.wait_for("tls.client-ca: ", "webhookd.log");
     judged(401, 401, 404);
 
     world.write("token", &secret);
     configure(&world, Some("ours.pem"));
-    hang_up(&world, "client_ca: 1 client authorities, tokens: kibana");
+    read_again(&world, "client_ca: 1 client authorities, tokens: kibana");
     judged(404, 404, 401);
 }
 
@@ -236,7 +229,7 @@ fn tls_is_1_2_or_1_3_and_the_certificate_names_address_and_host() {
 #[test]
 fn nothing_that_is_asked_is_answered_with_a_redirect() {
     let world = world(None);
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     for path in [
         "/",
         "/blockip",
@@ -279,7 +272,7 @@ fn head(connection: &mut Connection) -> String {
 #[test]
 fn a_body_is_asked_for_when_its_sender_is_known() {
     let world = world(None);
-    let right = format!("Bearer {}", world.token);
+    let right = world.bearer();
     let wrong = format!("Bearer {WRONG}");
     for (headers, expected) in [
         (vec![], "http/1.1 401"),
@@ -303,7 +296,7 @@ fn a_body_is_asked_for_when_its_sender_is_known() {
     assert_eq!(log.matches("reason: bad token").count(), 1, "each attempt counts once: {log}");
     // Without it, too, as everywhere.
     world.configure("", "allow-clients = [\"127.0.0.1\"]");
-    hang_up(&world, "allow_clients: 127.0.0.1");
+    read_again(&world, "allow_clients: 127.0.0.1");
     let headers = [("Authorization", right.as_str()), JSON, ("Expect", "100-continue")];
     let answer = world.send(&request("POST", "/blockip", &headers, "{}"));
     assert_eq!((answer.status, &answer.json["reason"]), (401, &json!("source not in allowlist")));

@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 
 use serde_json::json;
-use tests::https::{Connection, exchange, read_answer, request};
+use tests::https::{Connection, JSON, exchange, read_answer, request};
 use tests::world::{KIBANA, SERVER};
 use tests::{Answer, World, until};
 
-const JSON: (&str, &str) = ("Content-Type", "application/json");
 /// In TEST-NET-1, where no test's host lives.
 const ADDRESS: &str = "192.0.2.45";
 const ALERT: &str = r#"{"ip":"192.0.2.45"}"#;
@@ -16,7 +15,7 @@ const ALERT: &str = r#"{"ip":"192.0.2.45"}"#;
 #[test]
 fn a_stranger_hears_only_that_he_is_not_in_the_allowlist() {
     let world = webhookd_alone(r#"allow-clients = ["127.0.0.0/8", "10.9.0.1/32", "fc00::/7"]"#);
-    let right = bearer(&world);
+    let right = world.bearer();
     let right = ("Authorization", right.as_str());
     let mut heard = Vec::new();
     for (method, path, headers) in [
@@ -42,7 +41,7 @@ fn a_stranger_hears_only_that_he_is_not_in_the_allowlist() {
     }
     heard.dedup();
     assert_eq!(heard.len(), 1, "the answer tells whether the token was right");
-    let line = lines(&world, "webhookd.log", &["unauthorized", "source not in allowlist"]);
+    let line = world.lines("webhookd.log", &["unauthorized", "source not in allowlist"]);
     assert!(line[0].contains(&format!("client: {KIBANA}, event: ")), "{}", line[0]);
 }
 
@@ -102,7 +101,7 @@ fn without_the_token_nothing_but_401_is_said() {
         }
     }
     // Of two headers a proxy on the way could look at the other one.
-    let (right, other) = (bearer(&world), bearing(&"1".repeat(64)));
+    let (right, other) = (world.bearer(), bearing(&"1".repeat(64)));
     for both in [[&other, &right], [&right, &other], [&right, &right]] {
         let headers = both.map(|value| ("Authorization", value.as_str()));
         let headers = [&headers[..], &[JSON]].concat();
@@ -122,7 +121,7 @@ fn without_the_token_nothing_but_401_is_said() {
 #[test]
 fn with_the_token_each_mistake_is_named() {
     let world = World::new();
-    let right = bearer(&world);
+    let right = world.bearer();
     let token = ("Authorization", right.as_str());
     let typed = |value| vec![token, ("Content-Type", value)];
     let coded = |value| vec![token, JSON, ("Content-Encoding", value)];
@@ -166,7 +165,7 @@ fn with_the_token_each_mistake_is_named() {
     let lower = right.replace("Bearer", "bearer");
     let answer = ask(&world, "POST", "/blockip", &[("Authorization", &lower), JSON], ALERT);
     assert_eq!(answer.status, 200, "{answer:?}");
-    let asked = lines(&world, "privd.log", &["INFO block,"]);
+    let asked = world.lines("privd.log", &["INFO block,"]);
     assert_eq!(asked.len(), 7, "privd was asked by a request that is wrong: {asked:#?}");
 }
 
@@ -239,13 +238,14 @@ fn each_unusable_body_is_answered_with_what_to_mend() {
         assert!(world.post_text(body).message().contains(good), "{body}");
     }
     let test_button = world.post_text("{\"ip\":\"{{context.alerts.0.source.ip}}\"}");
-    assert!(test_button.message().contains("{\"ip\":\"203.0.113.45\"}"), "{test_button:?}");
+    let body = "{\"ip\":\"203.0.113.45\",\"duration\":\"1m\"}";
+    assert!(test_button.message().contains(body), "{test_button:?}");
 
     let mut connection = world.connection();
     let head = request(
         "POST",
         "/blockip",
-        &[("Authorization", &bearer(&world)), JSON, ("Connection", "close")],
+        &[("Authorization", &world.bearer()), JSON, ("Connection", "close")],
         "{\"ip\":\"xx\"}",
     );
     let not_utf8: Vec<u8> =
@@ -428,7 +428,7 @@ fn the_guides_contract_holds_for_a_block() {
 #[test]
 fn nothing_from_outside_can_forge_a_log_line_and_no_token_is_logged() {
     let world = World::new();
-    let token = bearer(&world);
+    let token = world.bearer();
     let right = ("Authorization", token.as_str());
     let forgery = "x\n<0>forged\r\nNov 22 00:00:00.000 CRIT forged\u{1b}[2J\u{7f}\u{85}\u{9b}31m\
                    \u{2028}\u{202e}\u{2066}\u{0}\"\\";
@@ -482,9 +482,9 @@ fn nothing_from_outside_can_forge_a_log_line_and_no_token_is_logged() {
         assert!(!text.contains(&world.token), "{log} holds the token");
     }
     // Escaped, it is there.
-    let told = lines(&world, "privd.log", &[ADDRESS, "outcome: blocked"]);
+    let told = world.lines("privd.log", &[ADDRESS, "outcome: blocked"]);
     assert!(told[0].contains(r"x\n<0>forged\r\nNov"), "{told:#?}");
-    assert!(!lines(&world, "webhookd.log", &["path: /x%0a%3c0%3eforged"]).is_empty());
+    assert!(!world.lines("webhookd.log", &["path: /x%0a%3c0%3eforged"]).is_empty());
     // Nor does the operator's terminal see it raw.
     for command in [&["list"][..], &["show", ADDRESS], &["status"]] {
         let (text, code) = world.ctl(command);
@@ -512,7 +512,7 @@ fn the_lines_of_both_daemons_about_one_request_carry_one_event() {
         assert!(line.contains(&format!("status: {status}, token: kibana, client: {KIBANA}")));
         let event = line.split("event: ").nth(1).unwrap().to_owned();
         assert!(event.len() == 32 && event.bytes().all(|b| b.is_ascii_hexdigit()), "{line}");
-        let told = lines(&world, "privd.log", &["block, ", &format!("event: {event}, ")]);
+        let told = world.lines("privd.log", &["block, ", &format!("event: {event}, ")]);
         let targets = body["ips"].as_array().map_or(1, Vec::len);
         assert_eq!(told.len(), targets, "one line a target: {told:#?}");
         for line in told {
@@ -532,7 +532,7 @@ fn a_connection_stays_in_step_whatever_was_answered() {
     world.configure("", "limits = { max-body = \"64KiB\" }");
     world.start();
     world.block(ADDRESS);
-    let right = bearer(&world);
+    let right = world.bearer();
     let token = ("Authorization", right.as_str());
     let good = request("POST", "/blockip", &[token, JSON], ALERT);
     // Whoever reads a refused body as the next request blocks this one.
@@ -607,7 +607,7 @@ fn a_connection_stays_in_step_whatever_was_answered() {
 #[test]
 fn nothing_of_a_body_is_awaited_before_its_sender_is_known() {
     let world = webhookd_alone("");
-    let right = bearer(&world);
+    let right = world.bearer();
     let token = ("Authorization", right.as_str());
     for (method, path, headers, status) in [
         ("POST", "/blockip", vec![JSON], 401),
@@ -628,7 +628,7 @@ fn nothing_of_a_body_is_awaited_before_its_sender_is_known() {
 #[test]
 fn what_is_not_http_ends_its_own_connection_alone() {
     let world = webhookd_alone("");
-    let token = bearer(&world);
+    let token = world.bearer();
     let mut bystander = world.connection();
     let alive = request("GET", "/healthz", &[], "");
     let head = format!("POST /blockip HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n");
@@ -691,10 +691,6 @@ fn webhookd_alone(webhookd_toml: &str) -> World {
     world
 }
 
-fn bearer(world: &World) -> String {
-    format!("Bearer {}", world.token)
-}
-
 fn ask(world: &World, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     proper(world.send(&request(method, path, headers, body)))
 }
@@ -735,13 +731,6 @@ fn hear_out(connection: &mut Connection) -> String {
         write!(heard, "{}", String::from_utf8_lossy(&chunk[..read])).unwrap();
     }
     heard
-}
-
-/// The lines of a log that hold all words.
-fn lines(world: &World, log: &str, words: &[&str]) -> Vec<String> {
-    let text = world.read(log);
-    let found = text.lines().filter(|line| words.iter().all(|word| line.contains(word)));
-    found.map(str::to_owned).collect()
 }
 
 /// Whether a line begins as slog-term's do: `Nov 22 18:13:11.404 INFO `.

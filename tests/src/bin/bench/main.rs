@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::World;
-use tests::https::{self, Connection};
+use tests::https::{self, Connection, JSON};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -144,13 +144,10 @@ fn many_at_once(pairs: usize, report: &mut Report) {
 
 /// One alert an address, over one connection that stays open.
 fn one_after_another(world: &World, addresses: &[String]) {
-    let token = format!("Bearer {}", world.token);
-    let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
     let mut connection = world.connection();
     for address in addresses {
         let body = json!({ "ip": address }).to_string();
-        let request = https::request("POST", "/blockip", &headers, &body);
-        let answer = https::exchange(&mut connection, &request).unwrap();
+        let answer = https::exchange(&mut connection, &world.alert(&body)).unwrap();
         assert_eq!(answer.outcomes(), ["blocked"]);
     }
 }
@@ -161,9 +158,9 @@ fn known_and_bad(pairs: usize, report: &mut Report) {
     let world = world_with(0);
     world.block("198.18.0.1");
     let known = json!({ "ip": "198.18.0.1" }).to_string();
-    let good = format!("Bearer {}", world.token);
+    let good = world.bearer();
     let request = |token: &str| {
-        let headers = [("Authorization", token), ("Content-Type", "application/json")];
+        let headers = [("Authorization", token), JSON];
         https::request("POST", "/blockip", &headers, &known)
     };
     let (good, bad) = (request(&good), request("Bearer wrong"));

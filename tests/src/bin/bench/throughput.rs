@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::World;
-use tests::https::{self, Connection};
+use tests::https::{self, Connection, JSON};
 
 use crate::{Report, shake_hands, world_with};
 
@@ -17,9 +17,9 @@ pub fn measure(rounds: usize, report: &mut Report) {
     world.ufw(&format!("allow {HELLO}/tcp"));
     world.block("198.18.0.1");
     let known = json!({ "ip": "198.18.0.1" }).to_string();
-    let good = format!("Bearer {}", world.token);
+    let good = world.bearer();
     let request = |token: &str, body: &str| {
-        let headers = [("Authorization", token), ("Content-Type", "application/json")];
+        let headers = [("Authorization", token), JSON];
         https::request("POST", "/blockip", &headers, body)
     };
     // A body that is not read, as its sender is not let in, ends the connection.
