@@ -159,7 +159,7 @@ fn u8_u9_what_ufw_would_read_in_its_own_way_never_reaches_it() {
         "1.2.3",
         "16909060",
         "fe80::1%wan0",
-        "198.51.100.7,198.51.100.8",
+        "198.51.100.7,any",
         "-h",
         "any",
         "198.51.100.7 to any port 80",
