@@ -150,30 +150,27 @@ pub fn other_method(allowed: &'static str, message: &str) -> HttpResponse {
 /// Answers a caller that is not let in: the guide's words, and a sentence for Kibana.
 #[must_use]
 pub fn unauthorized(reason: &str, message: &str) -> HttpResponse {
-    let body = Body {
-        status: "error",
-        message: message.to_owned(),
-        error: Some("unauthorized".to_owned()),
-        reason: Some(reason.to_owned()),
-        ..Body::default()
-    };
     // RFC 9110 15.5.2.
     let ways = (WWW_AUTHENTICATE, r#"Bearer realm="webhookd", Basic realm="webhookd""#);
+    let body = Rejected { status: "error", message, error: "unauthorized", reason };
     HttpResponse::build(StatusCode::UNAUTHORIZED).insert_header(ways).json(body)
 }
 
 /// Answers a caller that has failed too often to be judged now.
 #[must_use]
 pub fn slowed_down(reason: &str, message: &str, seconds: u32) -> HttpResponse {
-    let body = Body {
-        status: "error",
-        message: message.to_owned(),
-        error: Some(message.to_owned()),
-        reason: Some(reason.to_owned()),
-        ..Body::default()
-    };
+    let body = Rejected { status: "error", message, error: message, reason };
     let mut response = HttpResponse::build(StatusCode::TOO_MANY_REQUESTS);
     response.insert_header((RETRY_AFTER, seconds)).json(body)
+}
+
+/// Of [`Body`] what whoever is not let in gets to read.
+#[derive(Serialize)]
+struct Rejected<'a> {
+    status: &'static str,
+    message: &'a str,
+    error: &'a str,
+    reason: &'a str,
 }
 
 /// Says that something is well.
@@ -193,8 +190,6 @@ struct Body {
     output: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,7 +212,6 @@ impl Body {
             results: Some(answered.iter().map(|one| ResultBody::new(one, detail)).collect()),
             // The guide's script ended with status 2 when ufw had failed.
             code: (status == StatusCode::INTERNAL_SERVER_ERROR).then_some(2),
-            ..Self::default()
         }
     }
 }

@@ -16,7 +16,7 @@ use actix_http::Extensions;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
 
 use crate::server::places::Place;
@@ -26,9 +26,9 @@ pub struct Connection {
     tls: TlsStream<TcpStream>,
     work: Work,
     phase: Phase,
-    /// None while a request is worked on. One that does not count is not kept: it would wake
-    /// actix-http, which then puts its own off.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// Far away while a request is worked on: one that does not count would wake actix-http, which
+    /// then puts its own off.
+    deadline: Pin<Box<Sleep>>,
     // Given back when the socket is closed, and so the last.
     _place: Place,
 }
@@ -46,12 +46,12 @@ enum Phase {
 }
 
 impl Phase {
-    const fn deadline(self) -> Option<Duration> {
+    const fn deadline(self) -> Duration {
         match self {
-            Self::Works => None,
-            Self::Rests => Some(REST_DEADLINE),
-            Self::Reads => Some(HEAD_DEADLINE),
-            Self::Writes => Some(ANSWER_DEADLINE),
+            Self::Works => FAR_AWAY,
+            Self::Rests => REST_DEADLINE,
+            Self::Reads => HEAD_DEADLINE,
+            Self::Writes => ANSWER_DEADLINE,
         }
     }
 }
@@ -99,7 +99,7 @@ impl Connection {
     #[must_use]
     pub fn new(tls: TlsStream<TcpStream>, place: Place) -> Self {
         let phase = Phase::Rests;
-        let deadline = phase.deadline().map(tokio::time::sleep).map(Box::pin);
+        let deadline = Box::pin(tokio::time::sleep(phase.deadline()));
         Self { tls, work: Work::default(), phase, deadline, _place: place }
     }
 
@@ -108,8 +108,7 @@ impl Connection {
         if self.work.0.get() {
             self.enter(Phase::Works, context);
         }
-        let deadline = self.deadline.as_mut();
-        let over = deadline.is_some_and(|deadline| deadline.as_mut().poll(context).is_ready());
+        let over = self.deadline.as_mut().poll(context).is_ready();
         if over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
@@ -125,11 +124,10 @@ impl Connection {
             return;
         }
         self.phase = phase;
-        self.deadline = phase.deadline().map(tokio::time::sleep).map(Box::pin);
-        if let Some(deadline) = &mut self.deadline {
-            // Polled, it wakes.
-            let _ = deadline.as_mut().poll(context);
-        }
+        let now = Instant::now();
+        self.deadline.as_mut().reset(now.checked_add(phase.deadline()).unwrap_or(now));
+        // Polled, it wakes.
+        let _ = self.deadline.as_mut().poll(context);
     }
 }
 
@@ -179,6 +177,8 @@ impl AsyncWrite for Connection {
 
 /// For a request's head.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+/// Longer than any request is worked on.
+const FAR_AWAY: Duration = Duration::from_hours(24);
 /// At rest; actix-http ends it earlier, and more kindly.
 const REST_DEADLINE: Duration = Duration::from_secs(35);
 /// For taking an answer; the kernel takes most at once.
