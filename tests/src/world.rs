@@ -167,10 +167,17 @@ impl World {
     #[must_use]
     pub fn try_start_privd(&mut self) -> Option<ExitStatus> {
         let config = self.path("privd.toml");
-        let mut child = self.spawn("privd.log", &["/mnt/webhook-privd", "--config", &config]);
+        let program = ["/mnt/webhook-privd", "--config", &config];
+        let mut child = self.spawn("privd.log", &program);
         let mut ended = None;
         until("webhook-privd is ready", 20, || {
             ended = child.try_wait().unwrap();
+            // What one that was killed had just forked holds its ledger's lock for a moment. systemd,
+            // too, starts it again.
+            if ended.is_some() && self.read("privd.log").contains("Cannot acquire lock") {
+                child = self.spawn("privd.log", &program);
+                return false;
+            }
             ended.is_some() || self.read("privd.log").contains("webhook-privd is ready")
         });
         self.privd = Some(child);
