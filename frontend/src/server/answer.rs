@@ -233,8 +233,9 @@ struct ResultBody {
 impl ResultBody {
     fn new(one: &Answered, detail: Detail) -> Self {
         let enforced = one.outcome.enforced().filter(|_| detail != Detail::Spare);
+        let ip = Untrusted(&one.candidate.text).to_string();
         Self {
-            ip: Untrusted(&one.candidate.text).to_string(),
+            ip: if detail == Detail::Spare { shortened(&ip, ADDRESS_BYTES) } else { ip },
             outcome: one.outcome.name(),
             reason: match &one.outcome {
                 Outcome::Refused(refusal) => Some(refusal.name()),
@@ -315,6 +316,8 @@ fn shortened(text: &str, bytes: usize) -> String {
 
 /// Bytes of a `message` at most, which Kibana shows as it is.
 const MESSAGE_BYTES: usize = 1000;
+/// Room for any address or network; of what is none, its beginning.
+const ADDRESS_BYTES: usize = 45;
 /// Kibana reads 1 MiB of an answer (`xpack.actions.maxResponseContentLength`).
 const ANSWER_BYTES: usize = 1_000_000;
 
@@ -365,6 +368,23 @@ mod tests {
         let response = results(&[one(quota(7), ""), one(Outcome::Pending, "")]);
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers().get(RETRY_AFTER), None);
+    }
+
+    #[test]
+    fn no_text_in_place_of_addresses_makes_the_answer_a_flood() {
+        let none = |number: usize| Answered {
+            candidate: Candidate {
+                text: format!("{number}{}", "\u{7f}".repeat(1_000)),
+                target: Err(crate::server::body::AddressError::Unknown),
+            },
+            outcome: Outcome::Invalid,
+            detail: String::new(),
+        };
+        let answered: Vec<Answered> = (0..10_000).map(none).collect();
+        let status = status(answered.iter().map(|one| &one.outcome));
+        let body = Body::of(&answered, status, "x", Detail::Spare);
+        let bytes = serde_json::to_string(&body).unwrap().len();
+        assert!(bytes < 1_200_000, "{bytes} bytes");
     }
 
     #[test]
