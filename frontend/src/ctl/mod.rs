@@ -7,6 +7,9 @@ mod init;
 mod kibana;
 mod list;
 mod output;
+mod outside;
+mod program;
+mod rules;
 mod show;
 mod status;
 

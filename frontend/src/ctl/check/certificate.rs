@@ -15,8 +15,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, read, shown, shown_path};
+use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
+use crate::ctl::outside::{read, shown, shown_path};
 use crate::server::tls::certificates;
 use crate::times::local;
 

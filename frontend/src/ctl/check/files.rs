@@ -6,9 +6,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, read, shown_path};
+use crate::ctl::check::finding::{Finding, Findings};
 use crate::ctl::check::host::{FRONTEND, Host, PRIVD};
-use crate::ctl::check::program::{ProgramError, run};
+use crate::ctl::outside::{Unreadable, read, shown_path};
+use crate::ctl::program::{ProgramError, run};
 
 /// Whom a file is for.
 #[derive(Clone, Copy)]
@@ -42,7 +43,7 @@ pub(super) fn owners_and_modes(host: &Host) -> Findings {
     let mut findings = Vec::new();
     for (path, kind) in &expected {
         let metadata =
-            fs::metadata(path).map_err(|source| Unmade::File { path: path.clone(), source });
+            fs::metadata(path).map_err(|source| Unreadable { path: path.clone(), source });
         match metadata {
             Err(why) => findings.push(Finding::problem(why.to_string(), "webhookctl init")),
             Ok(found) => {

@@ -1,11 +1,9 @@
 //! What a check found: a line for the operator.
 
-use std::path::{Path, PathBuf};
-
-use protocol::Untrusted;
 use serde::Serialize;
 
-use crate::ctl::check::program::ProgramError;
+use crate::ctl::outside::Unreadable;
+use crate::ctl::program::ProgramError;
 
 /// What a check found.
 #[derive(Debug, Serialize)]
@@ -92,28 +90,10 @@ impl Line {
 pub(super) enum Unmade {
     #[error(transparent)]
     Program(#[from] ProgramError),
-    #[error("{} cannot be read: {source}", shown_path(path))]
-    File { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    File(#[from] Unreadable),
     #[error("{0}")]
     Because(String),
-}
-
-/// Reads a text file of the host.
-pub(super) fn read(path: impl AsRef<Path>) -> Result<String, Unmade> {
-    let path = path.as_ref();
-    std::fs::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .map_err(|source| Unmade::File { path: path.to_owned(), source })
-}
-
-/// Text from outside, safe to print.
-pub(super) fn shown(text: &str) -> String {
-    Untrusted(text).to_string()
-}
-
-/// A path, safe to print.
-pub(super) fn shown_path(path: &Path) -> String {
-    shown(&path.to_string_lossy())
 }
 
 /// Breaks a sentence between words.

@@ -3,10 +3,11 @@
 use std::net::Ipv6Addr;
 use std::path::Path;
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, read, shown};
+use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
-use crate::ctl::check::program::{find, run};
 use crate::ctl::check::{confinement, units};
+use crate::ctl::outside::{read, shown};
+use crate::ctl::program::{find, run};
 
 pub(super) fn version(_: &Host) -> Findings {
     if find("ufw").is_none() {

@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, read, shown_path};
+use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
-use crate::ctl::check::rules::Rule;
+use crate::ctl::outside::{Unreadable, read, shown_path};
+use crate::ctl::rules::Rule;
 
 pub(super) fn leftovers(_: &Host) -> Findings {
     let mut findings: Vec<Finding> = FILES
@@ -37,7 +38,7 @@ fn sudoers() -> Result<Vec<PathBuf>, Unmade> {
     let folder = Path::new("/etc/sudoers.d");
     let mut files = vec![PathBuf::from("/etc/sudoers")];
     if folder.exists() {
-        let failed = |source| Unmade::File { path: folder.to_owned(), source };
+        let failed = |source| Unreadable { path: folder.to_owned(), source };
         for entry in fs::read_dir(folder).map_err(failed)? {
             files.push(entry.map_err(failed)?.path());
         }

@@ -2,10 +2,11 @@
 
 use ipnet::IpNet;
 
-use crate::ctl::check::finding::{Finding, Findings, read};
+use crate::ctl::check::finding::{Finding, Findings};
 use crate::ctl::check::firewall::value;
 use crate::ctl::check::host::Host;
-use crate::ctl::check::rules::Rule;
+use crate::ctl::outside::read;
+use crate::ctl::rules::Rule;
 use crate::server::config::Config;
 
 pub(super) fn port(host: &Host) -> Findings {

@@ -1,8 +1,9 @@
 //! The units, where systemd runs.
 
-use crate::ctl::check::finding::{Finding, Findings, shown};
+use crate::ctl::check::finding::{Finding, Findings};
 use crate::ctl::check::host::Host;
-use crate::ctl::check::program::run;
+use crate::ctl::outside::shown;
+use crate::ctl::program::run;
 
 /// What systemd says of one unit.
 #[derive(Debug, Default)]

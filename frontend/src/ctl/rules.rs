@@ -5,7 +5,7 @@
 
 use ipnet::IpNet;
 
-use crate::ctl::check::finding::{Unmade, read};
+use crate::ctl::outside::{Unreadable, read};
 
 /// One rule for what comes in.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Rule {
 
 impl Rule {
     /// Both files' rules for what comes in, in their order; IPv6's behind IPv4's.
-    pub(super) fn all() -> Result<Vec<Self>, Unmade> {
+    pub(super) fn all() -> Result<Vec<Self>, Unreadable> {
         let text = read("/etc/ufw/user.rules")? + "\n" + &read("/etc/ufw/user6.rules")?;
         Ok(Self::parse_all(&text))
     }
