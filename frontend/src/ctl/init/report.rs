@@ -7,6 +7,7 @@ use crate::ctl::init::authority::Certificate;
 use crate::ctl::init::folder::{Folder, Kind, old};
 use crate::ctl::init::host::Host;
 use crate::ctl::kibana::Kibana;
+use crate::ctl::rules::command_for_kibana;
 use crate::server::config::Config;
 use crate::times::{local, rfc3339};
 
@@ -110,7 +111,7 @@ impl Report {
             let privd = if self.protected_anew() { " webhook-privd" } else { "" };
             lines.push(format!("  sudo systemctl reload-or-restart webhookd{privd}"));
         }
-        lines.push(format!("  sudo ufw allow proto tcp from KIBANA to any port {}", self.port));
+        lines.push(format!("  {}", command_for_kibana(self.port)));
         lines.push("  sudo webhookctl check".to_owned());
         lines
     }
