@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use protocol::{Block, BlockInfo, EventId, LiftOutcome, Outcome, Target, Term, Text, Until};
 
 use crate::clock::Now;
-use crate::ledger::{Ended, Entry, Live};
 use crate::peer::Peer;
-use firewall::{Change, Effect};
+use firewall::{Change, Effect, Mark};
+use ledger::{Ended, Entry, Live};
 
 /// What one target of a request needs.
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ impl Batch {
 
     /// Puts a block in force.
     pub fn add(&mut self, why: Why, live: Live) -> Plan {
-        let change = Change::Block(live.info.target, live.mark());
+        let change = Change::Block(live.info.target, Mark::new(live.event, live.info.until));
         Plan::Item(self.push(Item { why, change, effect: None, live: Some(live) }))
     }
 

@@ -15,13 +15,13 @@ use crate::audit;
 use crate::batch::{Batch, Plan};
 use crate::clock::{Clock, Now};
 use crate::config::Config;
-use crate::ledger::{Ended, Entry, Ledger, Records};
 use crate::peer::Peer;
 use crate::protected::Protected;
 use crate::quota::Bucket;
 use crate::reconcile::UPKEEP_PAUSE;
 use crate::snapshot::{Published, Snapshot};
 use firewall::{Firewall, pulse};
+use ledger::{Ended, Entry, Ledger, Records};
 
 /// What the enforcer is asked to do.
 pub enum Order {

@@ -13,7 +13,6 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod enforcer;
-pub mod ledger;
 pub mod listener;
 pub mod peer;
 pub mod policy;
@@ -42,10 +41,10 @@ use crate::acceptor::Acceptor;
 pub use crate::cli::{Invocation, Options};
 use crate::config::{Config, Engine};
 use crate::enforcer::{End, Enforcer, Order};
-use crate::ledger::{Ledger, LedgerError, Records};
 use crate::listener::Listener;
 use firewall::program::Program;
 use firewall::ufw::Ufw;
+use ledger::{Ledger, LedgerError, Records};
 
 /// Starts the daemon and works until SIGTERM. Each line of the start is a condition: what does not
 /// hold ends it.

@@ -11,8 +11,8 @@ use slog::{info, warn};
 use crate::batch::{Batch, Why};
 use crate::clock::Now;
 use crate::enforcer::{Enforcer, MEMORY};
-use crate::ledger::{Entry, Live};
 use firewall::Effect;
+use ledger::{Entry, Live};
 
 impl Enforcer {
     /// Reads everything back, and decides when to look again.

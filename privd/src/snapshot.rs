@@ -8,10 +8,10 @@ use protocol::{Durations, Enforced, Target, Text};
 
 use crate::clock;
 use crate::config::Config;
-use crate::ledger::Live;
 use crate::policy::{self, Immune};
 use crate::protected::Protected;
 use firewall::ufw::view::Stamp;
+use ledger::Live;
 
 /// The state after the enforcer's last change or look.
 #[derive(Clone, Debug)]

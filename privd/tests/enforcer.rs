@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use firewall::ufw::view::Stamp;
 use firewall::{Allowed, Change, Effect, Firewall, Found, Mark};
+use ledger::Ledger;
 use logging::{Audit, Journal};
 use privd::clock::Now;
 use privd::config::Config;
 use privd::enforcer::{Enforcer, Order};
-use privd::ledger::Ledger;
 use privd::peer::{Peer, Role};
 use protocol::{Block, EventId, Lift, Outcome, Reply, Target, Targets, Term, Text, Unblock, Until};
 use slog::{Discard, Logger, o};
