@@ -4,6 +4,7 @@ mod block;
 mod certificate;
 mod check;
 mod completions;
+mod guide;
 mod init;
 mod kibana;
 mod list;
@@ -71,7 +72,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::List => list::list(&privd, output).await,
         Command::Show { target } => show::show(&privd, output, *target).await,
         Command::Status => status::status(&privd, output).await,
-        Command::Init(arguments) => Ok(init::init(arguments, output)?),
+        Command::Init(how) => Ok(init::init(how, &privd, output).await?),
         Command::Completions { shell } => {
             completions::completions(*shell, Arguments::command(), output)
         }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::ctl::certificate::Certificate;
 use crate::ctl::init::Changes;
 use crate::ctl::init::folder::{Folder, Kind, old};
+use crate::ctl::init::guide::Before;
 use crate::ctl::init::protection::Entry;
 use crate::ctl::kibana::Kibana;
 use crate::ctl::machine::Machine;
@@ -26,6 +27,9 @@ pub(super) struct Report {
     port: u16,
     /// None where the certificate cannot be read.
     certificate: Option<Served>,
+    /// With --from-guide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guide: Option<Before>,
     kibana: Kibana,
 }
 
@@ -44,6 +48,7 @@ impl Report {
         host: &Machine,
         changes: Changes,
         token: Option<String>,
+        guide: Option<Before>,
     ) -> Self {
         let shown = |kind: Kind| folder.file(kind).display().to_string();
         let written = |kind: Kind| changes.files.iter().find(|new| new.kind == kind);
@@ -62,6 +67,7 @@ impl Report {
         let port = listen.map_or(DEFAULT_PORT, |listen| listen.port());
         Self {
             port,
+            guide,
             made: all(|written| written == Some(false)),
             replaced: all(|written| written == Some(true)),
             retired: changes.retired.iter().map(|kind| shown(*kind)).collect(),
@@ -105,6 +111,10 @@ impl Report {
         if let Some(served) = &self.certificate {
             lines.push(format!("The certificate is good until {} for", local(served.ends)));
             lines.extend(served.names.iter().map(|name| format!("  {name}")));
+        }
+        if let Some(guide) = &self.guide {
+            lines.push(String::new());
+            lines.extend(guide.lines());
         }
         lines.push(String::new());
         lines.extend(self.kibana.lines());
