@@ -59,7 +59,7 @@ pub use error::{FrameError, TargetError};
 pub use frame::VERSION;
 pub use message::{
     Block, BlockInfo, EventId, Lift, LiftOutcome, List, MAX_TARGETS, Message, Page, Reply,
-    ReplyFrame, Request, RequestFrame, Shown, Status, Targets, Unblock,
+    ReplyFrame, Request, RequestFrame, Shown, Status, TargetCount, Targets, Unblock,
 };
 pub use outcome::{Enforced, Outcome, Refusal, Term, Until, Verdict};
 pub use target::{Target, canonical};

@@ -3,11 +3,28 @@
 use protocol::{BlockInfo, Refusal, Shown, Target, Untrusted};
 use serde::Serialize;
 
-use crate::ctl::list::{Row, why};
+use crate::ctl::hits::Hits;
+use crate::ctl::list::Row;
 use crate::ctl::output::Output;
-use crate::ctl::{CtlError, Done};
+use crate::ctl::{CtlError, Done, target};
 use crate::privd_client::PrivdClient;
-use crate::times::{local, until_local};
+use crate::times;
+
+/// What to look at.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Address or network
+    #[arg(value_name = "ADDR", value_parser = target)]
+    target: Target,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  webhookctl show 198.51.100.7
+  webhookctl show 2001:db8::/64 --json
+
+Exit status: 0 whether it is blocked or not; 1 bad input; 2 failed.";
 
 #[derive(Serialize)]
 struct Answer {
@@ -23,7 +40,10 @@ impl Answer {
         Self {
             target: target.to_string(),
             blocked: shown.block.as_ref().is_some_and(|block| block.in_force),
-            block: shown.block.as_ref().map(Row::new),
+            block: shown
+                .block
+                .as_ref()
+                .map(|block| Row::new(block, &Hits::default(), times::now())),
             refused_because: shown.refusal.map(Refusal::name),
             detail: Untrusted(&shown.detail).to_string(),
         }
@@ -33,8 +53,9 @@ impl Answer {
 pub(super) async fn show(
     privd: &PrivdClient,
     output: &Output,
-    target: Target,
+    arguments: &Arguments,
 ) -> Result<Done, CtlError> {
+    let target = arguments.target;
     let shown = privd.show(target).await?;
     output.print(&Answer::new(target, &shown), &lines(target, &shown))?;
     Ok(Done::Well)
@@ -60,9 +81,9 @@ fn block_lines(target: Target, block: &BlockInfo) -> Vec<String> {
     let state = if block.in_force { "blocked" } else { "to be blocked, but NOT in force" };
     let mut lines = vec![
         format!("{target} is {state}, by the block of {}.", block.target),
-        format!("  since      {}", local(block.since)),
-        format!("  until      {}", until_local(block.until)),
-        format!("  why        {}", why(block)),
+        format!("  since      {}", times::local(block.since)),
+        format!("  until      {}", times::until(block.until, times::now())),
+        format!("  why        {}", block.reason),
     ];
     if !block.alert_id.is_empty() {
         lines.push(format!("  alert      {}", Untrusted(&block.alert_id)));
@@ -97,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_block_is_shown_with_its_offences_where_there_are_any() {
-        let times = [local(1_790_000_000), local(1_790_003_600)];
+        let times = [times::local(1_790_000_000), times::local(1_790_003_600)];
         let expected = [
             "198.51.100.7 is blocked, by the block of 198.51.100.0/24.",
             &format!("  since      {}", times[0]),
