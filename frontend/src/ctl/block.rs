@@ -1,6 +1,8 @@
 //! `webhookctl block`.
 
-use protocol::{Block, Enforced, Outcome, Target, Targets, Term, Text, Untrusted, Verdict};
+use protocol::{
+    Block, Enforced, Outcome, Refusal, Target, Targets, Term, Text, Untrusted, Verdict,
+};
 use serde::Serialize;
 
 use crate::ctl::output::{Output, bad};
@@ -56,10 +58,7 @@ impl Row {
         Self {
             target: verdict.target.to_string(),
             outcome: verdict.outcome.name(),
-            reason: match verdict.outcome {
-                Outcome::Refused(refusal) => Some(refusal.name()),
-                _ => None,
-            },
+            reason: verdict.outcome.refusal().map(Refusal::name),
             detail: Untrusted(&verdict.detail).to_string(),
             enforced_as: enforced.map(|enforced| enforced.target.to_string()),
             until: enforced.map(|enforced| until_rfc3339(enforced.until)),
@@ -81,6 +80,7 @@ pub(super) async fn block(
         reason: Text::truncated(&arguments.reason),
         rule_name: Text::default(),
         alert_id: Text::default(),
+        adopt: false,
     };
     let verdicts = privd.block(request).await?;
     let rows: Vec<Row> = verdicts.iter().map(Row::of_block).collect();

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use protocol::{Target, Term};
+use protocol::{Target, Term, Text};
 
 use crate::ctl::output::Output;
 use crate::privd_client::{DEFAULT_SOCKET, PrivdClient, PrivdError};
@@ -137,6 +137,15 @@ fn target(text: &str) -> Result<Target, String> {
     })
 }
 
+/// privd keeps so much of a name, and an empty one is that of a block without a rule.
+fn rule(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("is empty; write the rule's name as `list` shows it".to_owned()),
+        length if length > Text::MAX_BYTES => Err("is longer than any rule's name".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 fn term(text: &str) -> Result<Term, String> {
     term::parse(text)
         .map_err(|error| format!("{error}; write for example 1h, 90m, 7d or permanent"))
@@ -160,6 +169,8 @@ enum CtlError {
     Output(#[from] std::io::Error),
     #[error(transparent)]
     Init(#[from] init::InitError),
+    #[error("no live block is of the rule '{name}': {there_are}")]
+    NoSuchRule { name: String, there_are: String },
     #[error(transparent)]
     Targets(#[from] protocol::TargetCount),
 }
@@ -168,7 +179,7 @@ impl CtlError {
     const fn exit_status(&self) -> u8 {
         match self {
             Self::Init(error) if error.is_bad_input() => 1,
-            Self::Targets(_) => 1,
+            Self::NoSuchRule { .. } | Self::Targets(_) => 1,
             _ => 2,
         }
     }
@@ -195,7 +206,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Block, Reply, Request, Unblock};
+    use protocol::{Block, Reply, Request, Unblock, Which};
 
     use super::*;
     use crate::fake_privd::FakePrivd;
@@ -247,7 +258,9 @@ mod tests {
         assert_eq!(unblock(&format!("{line} --immune-for 1h")).await.immune_for, 3_600);
         assert_eq!(unblock(&format!("{line} --immune-for 0s")).await.immune_for, 0);
         let all = unblock("webhookctl unblock --all --immune-for 1s").await;
-        assert_eq!((all.targets, all.immune_for), (None, 1));
+        assert_eq!((all.which, all.immune_for), (Which::All, 1));
+        let ruled = unblock("webhookctl unblock --rule scan").await;
+        assert_eq!(ruled.which, Which::Rule(Text::truncated("scan")));
     }
 
     #[test]
@@ -258,6 +271,8 @@ mod tests {
             ("block 198.51.100.7 --for 137y", "136 years; write for example 1h"),
             ("unblock 198.51.100.7 --immune-for permanent", "write for example 10m"),
             ("unblock 198.51.100.7 --immune-for 600", "write for example 10m"),
+            ("unblock --rule ", "is empty; write the rule's name"),
+            ("unblock --rule scan 198.51.100.7", "cannot be used with"),
         ] {
             let line = ["webhookctl"].into_iter().chain(line.split(' '));
             let error = Arguments::try_parse_from(line).err().unwrap().to_string();

@@ -1,11 +1,13 @@
 //! `webhookctl unblock`.
 
-use protocol::{Lift, LiftOutcome, Target, Targets, Unblock, Untrusted};
+use std::collections::BTreeSet;
+
+use protocol::{Lift, LiftOutcome, Target, Targets, Text, Unblock, Untrusted, Which};
 use serde::Serialize;
 
 use crate::ctl::output::{Output, bad};
-use crate::ctl::{CtlError, Done, seconds, target};
-use crate::privd_client::{PrivdClient, new_event};
+use crate::ctl::{CtlError, Done, list, rule, seconds, target};
+use crate::privd_client::{PrivdClient, PrivdError, new_event};
 use crate::times;
 
 /// What to lift.
@@ -13,11 +15,14 @@ use crate::times;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Address or network as `list` shows it
-    #[arg(required_unless_present = "all", value_name = "ADDR", value_parser = target)]
+    #[arg(required_unless_present_any = ["all", "rule"], value_name = "ADDR", value_parser = target)]
     targets: Vec<Target>,
     /// Lift every block
     #[arg(long, conflicts_with = "targets")]
     all: bool,
+    /// Lift the blocks of the detection rule of exactly this name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["targets", "all"], value_parser = rule)]
+    rule: Option<String>,
     /// For this long, alerts cannot put them back; 0s lets them at once
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds)]
     immune_for: u32,
@@ -31,11 +36,13 @@ Examples:
   webhookctl unblock 198.51.100.7
   webhookctl unblock 198.51.100.7 --immune-for 0s
   webhookctl unblock --all --immune-for 1h
+  webhookctl unblock --rule 'SSH brute force'
 
 Our rules are removed and nothing is cut; rules made by others stay. More than 20 are counted and
 not named.
 
-Exit status: 0 lifted, also where nothing was blocked; 1 bad input; 2 failed.";
+Exit status: 0 lifted, also where nothing was blocked; 1 bad input, or no live block is of that
+rule; 2 failed.";
 
 #[derive(Serialize)]
 struct Row {
@@ -58,6 +65,23 @@ pub(super) async fn unblock(
     output.print(&rows, &lines(&lifts, arguments))?;
     let failed = lifts.iter().any(|lift| lift.outcome == LiftOutcome::Failed);
     Ok(if failed { Done::Failed } else { Done::Well })
+}
+
+/// A name that is written wrong would leave blocks in force in silence.
+async fn no_such_rule(name: &str, privd: &PrivdClient) -> Result<CtlError, PrivdError> {
+    let blocks = list::live(privd).await?;
+    let names = blocks.iter().filter(|block| !block.rule_name.is_empty());
+    let names: BTreeSet<String> =
+        names.map(|block| format!("'{}'", Untrusted(&block.rule_name))).collect();
+    let there_are = if names.is_empty() {
+        "no live block is of any".to_owned()
+    } else {
+        let rest = names.len().checked_sub(NAMED).filter(|rest| *rest > 0);
+        let more = rest.map(|rest| format!(" and {rest} more")).unwrap_or_default();
+        let names: Vec<String> = names.into_iter().take(NAMED).collect();
+        format!("live blocks are of {}{more}", names.join(", "))
+    };
+    Ok(CtlError::NoSuchRule { name: Untrusted(name).to_string(), there_are })
 }
 
 impl Row {
@@ -119,7 +143,7 @@ mod tests {
     }
 
     fn text(lifts: &[Lift], verbose: bool, immune_for: u32) -> Vec<String> {
-        let arguments = Arguments { targets: Vec::new(), all: true, immune_for, verbose };
+        let arguments = Arguments { targets: Vec::new(), all: true, rule: None, immune_for, verbose };
         lines(lifts, &arguments)
     }
 
