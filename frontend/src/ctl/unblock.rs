@@ -57,10 +57,16 @@ pub(super) async fn unblock(
     output: &Output,
     arguments: &Arguments,
 ) -> Result<Done, CtlError> {
-    let targets =
-        if arguments.all { None } else { Some(Targets::try_from(arguments.targets.clone())?) };
-    let request = Unblock { event: new_event(), targets, immune_for: arguments.immune_for };
+    let which = match &arguments.rule {
+        Some(name) => Which::Rule(Text::truncated(name)),
+        None if arguments.all => Which::All,
+        None => Which::Targets(Targets::try_from(arguments.targets.clone())?),
+    };
+    let request = Unblock { event: new_event(), which, immune_for: arguments.immune_for };
     let lifts = privd.unblock(request).await?;
+    if let (Some(name), []) = (&arguments.rule, &*lifts) {
+        return Err(no_such_rule(name, privd).await?);
+    }
     let rows: Vec<Row> = lifts.iter().map(Row::new).collect();
     output.print(&rows, &lines(&lifts, arguments))?;
     let failed = lifts.iter().any(|lift| lift.outcome == LiftOutcome::Failed);
@@ -143,7 +149,8 @@ mod tests {
     }
 
     fn text(lifts: &[Lift], verbose: bool, immune_for: u32) -> Vec<String> {
-        let arguments = Arguments { targets: Vec::new(), all: true, rule: None, immune_for, verbose };
+        let arguments =
+            Arguments { targets: Vec::new(), all: true, rule: None, immune_for, verbose };
         lines(lifts, &arguments)
     }
 

@@ -57,7 +57,7 @@ mod tests {
                  since, rule, reason, hits]; see --help",
             ),
             ("block", "the following required arguments were not provided: <ADDR>...; see --help"),
-            ("list \u{1b}[31m", r"unexpected argument '\u{1b}[31m' found; see --help"),
+            ("list a\u{7}b", r"unexpected argument 'a\u{7}b' found; see --help"),
         ] {
             let words = ["webhookctl"].into_iter().chain(line.split(' '));
             let error = Arguments::try_parse_from(words).err().unwrap();

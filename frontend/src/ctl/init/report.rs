@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 
+use crate::ctl::certificate::Certificate;
 use crate::ctl::init::Changes;
-use crate::ctl::init::authority::Certificate;
 use crate::ctl::init::folder::{Folder, Kind, old};
-use crate::ctl::init::host::Host;
+use crate::ctl::init::protection::Entry;
 use crate::ctl::kibana::Kibana;
+use crate::ctl::machine::Machine;
+use crate::ctl::rules::command_for_kibana;
 use crate::server::config::Config;
 use crate::times::{local, rfc3339};
 
@@ -18,7 +20,7 @@ pub(super) struct Report {
     retired: Vec<String>,
     kept: Vec<String>,
     allowed: Vec<String>,
-    protected: Vec<String>,
+    protected: Vec<Entry>,
     notes: Vec<String>,
     #[serde(skip)]
     port: u16,
@@ -39,7 +41,7 @@ impl Report {
     /// Looks at the folder as it is now.
     pub(super) fn new(
         folder: &Folder,
-        host: &Host,
+        host: &Machine,
         changes: Changes,
         token: Option<String>,
     ) -> Self {
@@ -52,7 +54,9 @@ impl Report {
         };
         let there = folder.read(Kind::Cert).ok().and_then(|text| Certificate::read(&text));
         let own = host.sans();
-        let best = there.as_ref().and_then(|there| there.names.first()).or_else(|| own.first());
+        let best =
+            there.as_ref().and_then(|there| there.names.iter().find(|name| !name.is_pattern()));
+        let best = best.or_else(|| own.first());
         let best = best.map_or_else(|| "HOST".to_owned(), |name| name.in_url());
         let listen = Config::load(&folder.file(Kind::Webhookd)).map(|config| config.listen);
         let port = listen.map_or(DEFAULT_PORT, |listen| listen.port());
@@ -94,8 +98,8 @@ impl Report {
         for own in &self.allowed {
             lines.push(format!("allow-clients: {own}, an address of this host"));
         }
-        for peer in &self.protected {
-            lines.push(format!("never-block: {peer}, who has an SSH session open now"));
+        for Entry { address, why } in &self.protected {
+            lines.push(format!("never-block: {address}, {why}"));
         }
         lines.extend(self.notes.iter().cloned());
         if let Some(served) = &self.certificate {
@@ -110,7 +114,7 @@ impl Report {
             let privd = if self.protected_anew() { " webhook-privd" } else { "" };
             lines.push(format!("  sudo systemctl reload-or-restart webhookd{privd}"));
         }
-        lines.push(format!("  sudo ufw allow proto tcp from KIBANA to any port {}", self.port));
+        lines.push(format!("  {}", command_for_kibana(self.port)));
         lines.push("  sudo webhookctl check".to_owned());
         lines
     }
