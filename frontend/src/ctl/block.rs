@@ -32,11 +32,12 @@ Examples:
   webhookctl block 198.51.100.7 2001:db8::/64 --for 7d --reason 'port scan'
   webhookctl block 198.51.100.0/24 --for permanent
 
-New connections are dropped and open ones cut. Whoever is protected is refused: this host, its
-gateways and resolvers, never-block, and whom ufw's own rules let in; webhookctl show tells which.
-What is blocked already stays as it is.
+New connections are dropped and open ones cut. Whoever is protected is refused:
+this host, its gateways and resolvers, never-block, and whom ufw's own rules let
+in; webhookctl show tells which. What is blocked already stays as it is.
 
-Exit status: 0 blocked, also where it was before; 1 bad input, or one was refused; 2 failed.";
+Exit status: 0 blocked, also where it was before; 1 bad input, or one was
+refused; 2 failed.";
 
 #[derive(Serialize)]
 struct Row {

@@ -19,7 +19,7 @@ use crate::times::{self, rfc3339, until_rfc3339};
 pub(super) struct Arguments {
     /// Sort by target, left (what ends first), since (the oldest first), rule, reason or hits
     /// (the most first)
-    #[arg(long, value_enum, value_name = "COLUMN", default_value_t)]
+    #[arg(long, value_enum, value_name = "COLUMN", default_value_t, hide_possible_values = true)]
     sort: Column,
     /// Sort the other way round
     #[arg(long)]
@@ -56,9 +56,9 @@ Examples:
   webhookctl list --ending-within 1h
   webhookctl list --permanent --json | jq -r '.[].target'
 
-HITS are packets that the kernel has dropped for a block since ufw last loaded its rules, which
-each change of a rule does; - where they are not counted. What is marked ! is not in force: see
-webhookctl status.";
+HITS are packets that the kernel has dropped for a block since ufw last loaded
+its rules, which each change of a rule does; - where they are not counted.
+What is marked ! is not in force: see webhookctl status.";
 
 /// What blocks can be sorted by.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -78,10 +78,16 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
 #[command(name = "webhookctl", version, max_term_width = 80, after_help = EXAMPLES)]
 struct Arguments {
     /// Print JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     /// webhook-privd's socket
-    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = DEFAULT_SOCKET,
+        display_order = 901
+    )]
     socket: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -242,6 +248,20 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    /// clap would break them anywhere.
+    #[test]
+    fn what_is_said_below_the_options_is_folded_at_80_columns() {
+        let mut commands = vec![Arguments::command()];
+        while let Some(command) = commands.pop() {
+            let below = [command.get_after_help(), command.get_after_long_help()];
+            for text in below.into_iter().flatten().map(ToString::to_string) {
+                let long = text.lines().find(|line| line.chars().count() > 80);
+                assert_eq!(long, None, "{}", command.get_name());
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
     }
 
     #[tokio::test]

@@ -20,10 +20,12 @@ Examples:
   webhookctl status
   webhookctl status --json | jq .ready
 
-The first line says whether an alert would be obeyed now. Drift is how often a block was missing
-from the firewall and had to be put back. webhookctl check looks at the whole set-up.
+The first line says whether an alert would be obeyed now. Drift is how often a
+block was missing from the firewall and had to be put back. webhookctl check
+looks at the whole set-up.
 
-Exit status: 0 ready, and every block is in force; 2 not, or webhook-privd cannot be reached.";
+Exit status: 0 ready, and every block is in force; 2 not, or webhook-privd
+cannot be reached.";
 
 #[derive(Serialize)]
 struct Answer {

@@ -38,11 +38,11 @@ Examples:
   webhookctl unblock --all --immune-for 1h
   webhookctl unblock --rule 'SSH brute force'
 
-Our rules are removed and nothing is cut; rules made by others stay. More than 20 are counted and
-not named.
+Our rules are removed and nothing is cut; rules made by others stay. More than
+20 are counted and not named.
 
-Exit status: 0 lifted, also where nothing was blocked; 1 bad input, or no live block is of that
-rule; 2 failed.";
+Exit status: 0 lifted, also where nothing was blocked; 1 bad input, or no live
+block is of that rule; 2 failed.";
 
 #[derive(Serialize)]
 struct Row {

@@ -71,8 +71,8 @@ Examples:
   sudo webhookctl init --ca-cert our-ca.pem --ca-key our-ca.key
   printf %s \"$TOKEN\" | sudo webhookctl init --token-file -
 
-What is there already is kept, so it can be repeated at any time. Only SSH sessions
-that are logged in count as open.
+What is there already is kept, so it can be repeated at any time. Only SSH
+sessions that are logged in count as open.
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 

@@ -32,7 +32,14 @@ pub(super) fn completions(
 pub(super) fn manual(command: Command, output: &Output) -> Result<Done, CtlError> {
     let mut page = Vec::new();
     write_page(command, &mut page)?;
-    print(&page, output)
+    let page = String::from_utf8_lossy(&page);
+    // Each part of the page begins with it; once is enough.
+    let lines = page
+        .lines()
+        .enumerate()
+        .filter(|(number, line)| *number < PREAMBLE.len() || !PREAMBLE.contains(line));
+    let lines: Vec<&str> = lines.map(|(_, line)| line.trim_end()).collect();
+    print(lines.join("\n").as_bytes(), output)
 }
 
 fn print(text: &[u8], output: &Output) -> Result<Done, CtlError> {
@@ -80,7 +87,7 @@ fn write_command(path: &str, command: Command, page: &mut Vec<u8>) -> io::Result
     roff.to_writer(page)?;
     // Those of every command are told once.
     let own = command.bin_name(path.clone()).disable_help_flag(true).disable_help_subcommand(true);
-    let man = Man::new(own.mut_args(|argument| argument.hide_possible_values(true)));
+    let man = Man::new(own);
     let mut parts = Vec::new();
     man.render_synopsis_section(&mut parts)?;
     man.render_description_section(&mut parts)?;
@@ -129,6 +136,8 @@ fn write_paragraphs(text: &str, page: &mut Vec<u8>) -> io::Result<()> {
     roff.to_writer(page)
 }
 
+/// How roff writes an apostrophe that can be copied.
+const PREAMBLE: [&str; 2] = [r".ie \n(.g .ds Aq \(aq", ".el .ds Aq '"];
 /// Of the page, for apropos(1).
 const ABOUT: &str = "sets webhookd up, and shows and changes what it blocks";
 /// When somebody last read the page as a whole.

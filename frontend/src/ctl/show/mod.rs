@@ -32,8 +32,9 @@ Examples:
   webhookctl show 198.51.100.7
   webhookctl show 2001:db8::/64 --json
 
-Whether it is blocked, and by which rule of whose, in the numbers of ufw status numbered; since when,
-until when and why; what an alert would be told of it now, also where it never was blocked.
+Whether it is blocked, and by which rule of whose, in the numbers of
+ufw status numbered; since when, until when and why; what an alert would be told
+of it now, also where it never was blocked.
 
 Exit status: 0 whether it is blocked or not; 1 bad input; 2 failed.";
 
