@@ -285,11 +285,7 @@ mod tests {
     }
 
     fn text(blocks: &[BlockInfo], total: usize, columns: Option<usize>) -> Vec<String> {
-        let lines = lines(blocks, total, &hits(), NOW, columns).into_iter();
-        let text = lines.map(|line| match line {
-            Line::Folded(text) | Line::Whole(text) => text,
-        });
-        text.map(|text| anstream::adapter::strip_str(&text).to_string()).collect()
+        lines(blocks, total, &hits(), NOW, columns).iter().map(Line::plain).collect()
     }
 
     #[test]

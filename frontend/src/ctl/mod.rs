@@ -3,6 +3,7 @@
 mod block;
 mod certificate;
 mod check;
+mod guide;
 mod hits;
 mod init;
 mod kibana;
@@ -66,7 +67,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::List(which) => list::list(&privd, output, which).await,
         Command::Show(what) => show::show(&privd, output, what).await,
         Command::Status(_) => status::status(&privd, output).await,
-        Command::Init(arguments) => Ok(init::init(arguments, output)?),
+        Command::Init(how) => Ok(init::init(how, &privd, output).await?),
         Command::Check(how) => check::check(&privd, output, how).await,
         Command::Manual => manual::manual(Arguments::command(), output),
         Command::Completions(which) => manual::completions(Arguments::command(), which, output),

@@ -27,6 +27,15 @@ pub(super) enum Line {
     Whole(String),
 }
 
+#[cfg(test)]
+impl Line {
+    /// Its text without colour.
+    pub(super) fn plain(&self) -> String {
+        let (Self::Folded(text) | Self::Whole(text)) = self;
+        anstream::adapter::strip_str(text).to_string()
+    }
+}
+
 impl From<String> for Line {
     fn from(text: String) -> Self {
         Self::Folded(text)

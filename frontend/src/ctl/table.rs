@@ -117,12 +117,7 @@ mod tests {
     fn lines(columns: Option<usize>, rows: &[[&str; 4]]) -> Vec<String> {
         let mut table = Table::new(["NAME", "NO", "WHO", "WHY"], 2, 1);
         rows.iter().for_each(|row| table.push(row.map(str::to_owned)));
-        let lines = table.lines(columns).into_iter();
-        let text = |line| match line {
-            Line::Whole(text) => anstream::adapter::strip_str(&text).to_string(),
-            Line::Folded(text) => panic!("{text}"),
-        };
-        lines.map(text).collect()
+        table.lines(columns).iter().map(Line::plain).collect()
     }
 
     #[test]
