@@ -13,6 +13,7 @@ use crate::ctl::guide::{CERTIFICATE, Leftover, TOKEN_FILE};
 use crate::ctl::init::folder::{Folder, Kind};
 use crate::ctl::init::take_over::{Deny, Ending, somebody_is_there, take_over};
 use crate::ctl::init::{Arguments, Changes, InitError, token};
+use crate::ctl::output::Line;
 use crate::privd_client::PrivdClient;
 use crate::server::auth::Tokens;
 use crate::times::local;
@@ -45,18 +46,18 @@ impl Before {
     }
 
     /// For people.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.certificate.iter().cloned().collect();
-        lines.extend(Deny::list(&self.denies));
-        lines.extend(self.ending.iter().cloned());
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = self.certificate.iter().map(Line::from).collect();
+        lines.extend(Deny::list(&self.denies).iter().map(Line::from));
+        lines.extend(self.ending.iter().map(Line::from));
         if self.leftovers.is_empty() {
-            lines.push("Nothing else of the guide's set-up is left.".to_owned());
+            lines.push("Nothing else of the guide's set-up is left.".to_owned().into());
         } else {
-            lines.push("Left of the guide's set-up; to delete it is for you:".to_owned());
+            lines.push("Left of the guide's set-up; to delete it is for you:".to_owned().into());
         }
         for Leftover { what, mend, .. } in &self.leftovers {
-            lines.push(format!("  {what}"));
-            lines.extend(mend.lines().map(|command| format!("    sudo {command}")));
+            lines.push(format!("  {what}").into());
+            lines.extend(mend.lines().map(|command| Line::Whole(format!("    sudo {command}"))));
         }
         lines
     }

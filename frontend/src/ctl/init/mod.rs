@@ -83,8 +83,8 @@ Examples:
   printf %s \"$TOKEN\" | sudo webhookctl init --token-file -
   sudo webhookctl init --from-guide
 
-What is there already is kept, so it can be repeated at any time. Only SSH sessions
-that are logged in count as open.
+What is there already is kept, so it can be repeated at any time. Only SSH
+sessions that are logged in count as open.
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 

@@ -9,9 +9,10 @@ use crate::ctl::init::guide::Before;
 use crate::ctl::init::protection::Entry;
 use crate::ctl::kibana::Kibana;
 use crate::ctl::machine::Machine;
+use crate::ctl::output::Line;
 use crate::ctl::rules::command_for_kibana;
 use crate::server::config::Config;
-use crate::times::{local, rfc3339};
+use crate::times::{self, rfc3339};
 
 /// As JSON.
 #[derive(Serialize)]
@@ -90,42 +91,47 @@ impl Report {
     }
 
     /// For people.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = Vec::new();
         let before = |path: &String| old(path.as_ref()).display().to_string();
-        lines.extend(self.made.iter().map(|path| format!("made      {path}")));
+        lines.extend(self.made.iter().map(|path| format!("made      {path}").into()));
         for path in &self.replaced {
-            lines.push(format!("replaced  {path}, the old one is {}", before(path)));
+            lines.push(format!("replaced  {path}, the old one is {}", before(path)).into());
         }
         for path in &self.retired {
-            lines.push(format!("moved     {path} to {}", before(path)));
+            lines.push(format!("moved     {path} to {}", before(path)).into());
         }
-        lines.extend(self.kept.iter().map(|path| format!("kept      {path}")));
+        lines.extend(self.kept.iter().map(|path| format!("kept      {path}").into()));
         for own in &self.allowed {
-            lines.push(format!("allow-clients: {own}, an address of this host"));
+            lines.push(format!("allow-clients: {own}, an address of this host").into());
         }
         for Entry { address, why } in &self.protected {
-            lines.push(format!("never-block: {address}, {why}"));
+            lines.push(format!("never-block: {address}, {why}").into());
         }
-        lines.extend(self.notes.iter().cloned());
+        lines.extend(self.notes.iter().map(Line::from));
         if let Some(served) = &self.certificate {
-            lines.push(format!("The certificate is good until {} for", local(served.ends)));
-            lines.extend(served.names.iter().map(|name| format!("  {name}")));
+            let sentence = format!(
+                "The certificate is good until {} for",
+                times::told(served.ends, times::now())
+            );
+            lines.push(sentence.into());
+            lines.extend(served.names.iter().map(|name| Line::Whole(format!("  {name}"))));
         }
         if let Some(guide) = &self.guide {
-            lines.push(String::new());
+            lines.push(String::new().into());
             lines.extend(guide.lines());
         }
-        lines.push(String::new());
+        lines.push(String::new().into());
         lines.extend(self.kibana.lines());
-        lines.push(String::new());
-        lines.push("Next:".to_owned());
+        lines.push(String::new().into());
+        lines.push("Next:".to_owned().into());
         if !self.replaced.is_empty() {
             let privd = if self.protected_anew() { " webhook-privd" } else { "" };
-            lines.push(format!("  sudo systemctl reload-or-restart webhookd{privd}"));
+            let command = format!("  sudo systemctl reload-or-restart webhookd{privd}");
+            lines.push(Line::Whole(command));
         }
-        lines.push(format!("  {}", command_for_kibana(self.port)));
-        lines.push("  sudo webhookctl check".to_owned());
+        lines.push(Line::Whole(format!("  {}", command_for_kibana(self.port))));
+        lines.push(Line::Whole("  sudo webhookctl check".to_owned()));
         lines
     }
 
