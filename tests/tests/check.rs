@@ -292,7 +292,7 @@ fn a_full_disk_a_late_certificate_and_an_operator_who_could_be_shut_out_are_prob
         'env -i /usr/sbin/webhookctl check --no-trial --json; exit $?' ;:";
     let report = Report::of(&machine, logged_in);
     let line = report.line("your address", "203.0.113.9, from which you are logged in");
-    assert!(line["mend"].as_str().unwrap().contains("never-block"), "{line}");
+    assert!(line["mend"].as_str().unwrap().contains("never-block add 203.0.113.9"), "{line}");
     machine.sh("echo 'never-block = [\"203.0.113.9\"]' >>/etc/webhookd/privd.toml
         systemctl reload webhook-privd");
     until("the address is protected", 20, || {
@@ -366,12 +366,12 @@ fn where_nothing_is_configured_each_check_still_says_its_word() {
     let (text, code) = world.ctl(&["check"]);
     assert_eq!(code, 2, "{text}");
     for words in [
-        "ok      ufw: version 0.36",
-        "ok      ufw active: enabled",
-        "problem files: cannot be checked: /etc/webhookd/webhookd.toml: cannot be read",
-        "note    units: systemd does not run here",
-        "ok      trial block: 192.0.2.254 was blocked in ",
-        "ok      trial block: 192.0.2.254 was lifted again",
+        "ok       ufw: version 0.36",
+        "ok       ufw active: enabled",
+        "problem  files: cannot be checked: /etc/webhookd/webhookd.toml: cannot be read",
+        "note     units: systemd does not run here",
+        "ok       trial block: 192.0.2.254 was blocked in ",
+        "ok       trial block: 192.0.2.254 was lifted again",
     ] {
         assert!(text.contains(words), "{words}\n{text}");
     }

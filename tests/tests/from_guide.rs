@@ -55,7 +55,7 @@ fn report(machine: &Container, options: &str) -> (Value, i32) {
 /// At a terminal, where somebody answers.
 fn answered(machine: &Container, answer: &str) -> String {
     let command = "script -qec 'webhookctl init --from-guide' /dev/null";
-    machine.sh(&format!("echo {answer} | {command}")).replace('\r', "")
+    unfolded(&machine.sh(&format!("echo {answer} | {command}")))
 }
 
 /// Posts with the guide's token, as the connector that is there already does.
@@ -68,6 +68,11 @@ fn post(machine: &Container, address: &str) -> Answer {
     let body = json!({ "ip": address }).to_string();
     let request = request("POST", "/blockip", &headers, &body);
     exchange(&mut client.handshake(stream, "10.9.0.1"), &request).unwrap()
+}
+
+/// Text for people, unfolded.
+fn unfolded(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// All that init could change.
@@ -132,7 +137,7 @@ fn the_guides_token_and_denies_go_on_and_what_is_left_of_it_is_named() {
     }
 
     let before = state(&machine);
-    let text = machine.sh("webhookctl init --from-guide --take-over");
+    let text = unfolded(&machine.sh("webhookctl init --from-guide --take-over"));
     for words in ["No deny is left", "among the accepted ones already"] {
         assert!(text.contains(words), "{words}: {text}");
     }
@@ -152,11 +157,11 @@ fn delete_what_is_named(machine: &Container) {
         }
     }
     machine.sh("sed -i '/webhookd/d; /block_ip/d' /etc/sudoers");
-    let text = machine.sh("webhookctl init --from-guide");
+    let text = unfolded(&machine.sh("webhookctl init --from-guide"));
     assert!(text.contains("Nothing else of the guide's set-up is left."), "{text}");
     // But for the deny of the network, which is the administrator's to judge.
     machine.sh("ufw delete deny from 198.51.100.0/28; ufw delete deny from 198.51.100.77");
-    let text = machine.sh("webhookctl check --no-trial");
+    let text = unfolded(&machine.sh("webhookctl check --no-trial"));
     assert!(text.contains("the guide: nothing of its set-up is left"), "{text}");
     assert_eq!(post(machine, ATTACKER).outcomes(), ["already-blocked"]);
 }
@@ -171,7 +176,7 @@ fn without_privd_nothing_is_taken_over_and_it_is_said_what_to_start() {
     ));
     let before = state(&machine);
     let output = machine.run("webhookctl init --from-guide --take-over");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = unfolded(&String::from_utf8_lossy(&output.stdout));
     assert_eq!(output.status.code(), Some(2), "{text}");
     for words in
         ["webhook-privd cannot be reached", "sudo webhookctl init --from-guide --take-over"]
@@ -189,6 +194,12 @@ fn without_privd_nothing_is_taken_over_and_it_is_said_what_to_start() {
     assert_eq!((status, outcomes), (0, vec![&json!("blocked"), &json!("refused")]), "{told:#}");
     until("the attacker is out", 5, || !machine.attacker_connects());
     assert!(machine.sh("ufw status").contains("10.9.0.2"));
+}
+
+/// What webhookctl says, unfolded, and its exit status.
+fn said(world: &World, arguments: &[&str]) -> (String, i32) {
+    let (text, status) = world.ctl(arguments);
+    (unfolded(&text), status)
 }
 
 /// A host without anything of webhookd's, and with this of the guide's in /etc.
@@ -217,7 +228,7 @@ fn a_token_that_could_be_guessed_is_refused_and_a_new_one_made() {
     ] {
         let world = host_with(&[("webhook_server.env", env)]);
         let folder = world.path("made");
-        let (text, status) = world.ctl(&["init", "--from-guide", "--directory", &folder]);
+        let (text, status) = said(&world, &["init", "--from-guide", "--directory", &folder]);
         assert_eq!(status, 0, "{text}");
         assert!(
             text.contains("The guide's token is not taken over") && text.contains(words),
@@ -239,7 +250,7 @@ fn on_a_host_without_the_package_the_guides_token_is_the_only_one() {
         host_with(&[("webhook_server.env", &env), ("systemd/system/webhookd.service", unit)]);
     let folder = world.path("made");
     let init = ["init", "--from-guide", "--directory", &folder];
-    let (text, status) = world.ctl(&init);
+    let (text, status) = said(&world, &init);
     assert_eq!(status, 0, "{text}");
     assert!(text.contains("so that webhookd does not run at all"), "{text}");
     let token = fs::read_to_string(format!("{folder}/token")).unwrap();
@@ -248,14 +259,14 @@ fn on_a_host_without_the_package_the_guides_token_is_the_only_one() {
         "{token}"
     );
     assert!(!text.contains(TOKEN), "{text}");
-    let (text, _) = world.ctl(&init);
+    let (text, _) = said(&world, &init);
     assert!(text.contains("among the accepted ones already"), "{text}");
     assert_eq!(fs::read_to_string(format!("{folder}/token")).unwrap(), token);
     for (options, words) in [
         (&["--take-over"][..], "--from-guide"),
         (&["--from-guide", "--token-file", "/x"], "cannot be used"),
     ] {
-        let (text, status) = world.ctl(&[&["init"], options].concat());
+        let (text, status) = said(&world, &[&["init"], options].concat());
         assert!(status == 1 && text.contains(words), "{options:?}: {text}");
     }
 }
@@ -263,7 +274,8 @@ fn on_a_host_without_the_package_the_guides_token_is_the_only_one() {
 #[test]
 fn where_nothing_of_the_guide_is_there_that_is_said() {
     let world = host_with(&[]);
-    let (text, status) = world.ctl(&["init", "--from-guide", "--directory", &world.path("made")]);
+    let (text, status) =
+        said(&world, &["init", "--from-guide", "--directory", &world.path("made")]);
     assert_eq!(status, 0, "{text}");
     for words in [
         "There is no /etc/webhook_server.env",
