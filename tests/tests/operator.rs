@@ -23,7 +23,7 @@ fn too_wide(text: &str) -> Vec<&str> {
 
 /// A command's output on a terminal of so many columns.
 fn on_a_terminal(world: &World, environment: &str, columns: u32, command: &str) -> String {
-    let inside = format!("stty cols {columns}; {environment} /mnt/webhookctl {command}");
+    let inside = format!("stty rows 24 cols {columns}; {environment} /mnt/webhookctl {command}");
     world.confined.sh(&format!("TERM=xterm script -qec '{inside}' /dev/null || true"))
 }
 
@@ -36,11 +36,11 @@ fn the_exit_status_is_that_of_the_guides_script() {
         ("block 198.51.100.7", 0, "Blocked IP: 198.51.100.7, permanent"),
         ("block 198.51.100.7", 0, "IP already blocked: 198.51.100.7, permanent"),
         ("block 198.51.100.8 --for 1h", 0, "Blocked IP: 198.51.100.8, until "),
-        ("block 198.51.100.8", 0, " (in 59 minutes"),
+        ("block 198.51.100.8", 0, "IP already blocked: 198.51.100.8, until "),
         ("block 999.1.1.1", 1, "invalid value '999.1.1.1' for '<ADDR>...': not an IP address"),
         ("block 203.0.113.1", 1, "an address of this host"),
         ("block", 1, "the following required arguments were not provided: <ADDR>..."),
-        ("blok 198.51.100.7", 1, "tip: some similar subcommands exist: 'block', 'unblock'"),
+        ("blok 198.51.100.7", 1, "unrecognized subcommand 'blok'; tip: some similar"),
         ("block 198.51.100.99", 2, "198.51.100.99: unverified"),
         ("show 999.1.1.1", 1, "not an IP address"),
         ("list --sort colour", 1, "possible values: target, left, since, rule, reason, hits"),
@@ -93,7 +93,7 @@ fn the_list_is_chosen_and_sorted_and_counts_what_the_kernel_drops() {
     for (arguments, expected) in [
         ("--sort target", &[net, one, two, ATTACKER][..]),
         ("--sort left", &[two, one, ATTACKER, net]),
-        ("--sort since --reverse", &[net, ATTACKER, two, one]),
+        ("--sort left --reverse", &[net, ATTACKER, one, two]),
         ("--rule scan", &[one]),
         ("--reason forty --sort left", &[two, one]),
         ("--within 198.51.100.0/24", &[one, two]),
@@ -105,7 +105,7 @@ fn the_list_is_chosen_and_sorted_and_counts_what_the_kernel_drops() {
     }
     let (text, _) = world.ctl(&["list", "--rule", "brute force"]);
     assert!(text.starts_with("2 of 4 blocks\nTARGET"), "{text}");
-    assert!(text.contains(&format!("{two}  9m ")), "{text}");
+    assert!(text.contains(&format!("\n{two}  ")), "{text}");
 
     let hits = || world.ctl_json("list --sort hits")[0].clone();
     assert_eq!(hits()["hits"], 0);
@@ -184,7 +184,7 @@ fn show_tells_why_a_customer_cannot_connect() {
     let (text, json) = show(ATTACKER);
     for words in [
         &format!("{ATTACKER} is blocked by webhookd.") as &str,
-        "(in 59 minutes",
+        "\nuntil        ",
         &format!("reason       {REASON}"),
         "rule         SSH brute force",
         "alert        a-1",
