@@ -1,7 +1,7 @@
 //! `webhookctl block` and `webhookctl unblock`.
 
 use protocol::{
-    Block, Enforced, LiftOutcome, Outcome, Refusal, Target, Targets, Term, Text, Unblock,
+    Block, Enforced, Lift, LiftOutcome, Outcome, Refusal, Target, Targets, Term, Text, Unblock,
     Untrusted, Verdict, Which,
 };
 use serde::Serialize;
@@ -92,13 +92,7 @@ pub(super) async fn unblock(
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for lift in &lifts {
         let detail = Untrusted(&lift.detail).to_string();
-        let more = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
-        let words = match lift.outcome {
-            LiftOutcome::Lifted => "Unblocked IP",
-            LiftOutcome::NotBlocked => "Not blocked by webhookd",
-            LiftOutcome::Failed => "Failed to unblock IP",
-        };
-        lines.push(format!("{words}: {}{more}", lift.target));
+        lines.push(lift_line(lift));
         rows.push(Row {
             target: lift.target.to_string(),
             outcome: lift.outcome.name(),
@@ -114,6 +108,18 @@ pub(super) async fn unblock(
     output.print(&rows, &lines)?;
     let failed = lifts.iter().any(|lift| lift.outcome == LiftOutcome::Failed);
     Ok(if failed { Done::Failed } else { Done::Well })
+}
+
+/// What became of a block that was to be lifted.
+pub(super) fn lift_line(lift: &Lift) -> String {
+    let detail = Untrusted(&lift.detail).to_string();
+    let more = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+    let words = match lift.outcome {
+        LiftOutcome::Lifted => "Unblocked IP",
+        LiftOutcome::NotBlocked => "Not blocked by webhookd",
+        LiftOutcome::Failed => "Failed to unblock IP",
+    };
+    format!("{words}: {}{more}", lift.target)
 }
 
 fn sentence(verdict: &Verdict) -> String {

@@ -6,6 +6,7 @@ mod completions;
 mod init;
 mod kibana;
 mod list;
+mod never_block;
 mod output;
 mod show;
 mod status;
@@ -70,6 +71,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
             completions::completions(*shell, Arguments::command(), output)
         }
         Command::Check(how) => check::check(&privd, output, how).await,
+        Command::NeverBlock(arguments) => never_block::never_block(&privd, output, arguments).await,
     }
 }
 
@@ -138,6 +140,8 @@ enum Command {
     /// Look at everything that a set-up can get wrong, block and unblock an address that nobody
     /// has, and tell how to mend what is wrong
     Check(check::Arguments),
+    /// List and change the networks that no alert may block, in force at once
+    NeverBlock(never_block::Arguments),
 }
 
 const EXAMPLES: &str = "\
@@ -151,6 +155,7 @@ Examples:
   webhookctl status
   webhookctl init --help
   webhookctl check
+  webhookctl never-block add 203.0.113.0/24
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -200,12 +205,15 @@ enum CtlError {
     Output(#[from] std::io::Error),
     #[error(transparent)]
     Init(#[from] init::InitError),
+    #[error(transparent)]
+    NeverBlock(#[from] never_block::NeverBlockError),
 }
 
 impl CtlError {
     const fn exit_status(&self) -> u8 {
         match self {
             Self::Init(error) if error.is_bad_input() => 1,
+            Self::NeverBlock(error) if error.is_bad_input() => 1,
             _ => 2,
         }
     }
