@@ -104,10 +104,12 @@ fn commands_of_help(path: &[&str], everywhere: &Names, found: &mut BTreeMap<Stri
         .collect();
     let own: Names = options_of_help(&text).difference(everywhere).cloned().collect();
     if names.is_empty() || !own.is_empty() {
-        found.insert(path.join(" "), own);
+        found.insert(path.join(" "), own.clone());
     }
+    // What goes with a command and with those that are its own is told once.
+    let told: Names = everywhere.union(&own).cloned().collect();
     for name in names {
-        commands_of_help(&[path, &[name]].concat(), everywhere, found);
+        commands_of_help(&[path, &[name]].concat(), &told, found);
     }
 }
 

@@ -166,7 +166,7 @@ fn lines(
     if shown == 0 {
         return lines;
     }
-    let mut table = Table::new(["TARGET", "LEFT", "HITS", "RULE", "REASON"], 2, 2);
+    let mut table = Table::new(["TARGET", "LEFT", "HITS", "RULE", "REASON"], 2).counting(2);
     for block in blocks {
         let target = block.target.to_string();
         table.push([

@@ -10,6 +10,7 @@ mod kibana;
 mod list;
 mod machine;
 mod manual;
+mod never_block;
 mod output;
 mod outside;
 mod program;
@@ -69,6 +70,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::Status(_) => status::status(&privd, output).await,
         Command::Init(how) => Ok(init::init(how, &privd, output).await?),
         Command::Check(how) => check::check(&privd, output, how).await,
+        Command::NeverBlock(arguments) => never_block::never_block(&privd, output, arguments).await,
         Command::Manual => manual::manual(Arguments::command(), output),
         Command::Completions(which) => manual::completions(Arguments::command(), which, output),
     }
@@ -111,6 +113,8 @@ enum Command {
     /// Look at everything that a set-up can get wrong, block and unblock an address that nobody
     /// has, and tell how to mend what is wrong
     Check(check::Arguments),
+    /// List and change the networks that no alert may block, in force at once
+    NeverBlock(never_block::Arguments),
     /// Print the manual page
     #[command(hide = true)]
     Manual,
@@ -130,6 +134,7 @@ Examples:
   webhookctl status
   webhookctl init --help
   webhookctl check
+  webhookctl never-block add 203.0.113.0/24
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -182,6 +187,8 @@ enum CtlError {
     #[error("no live block is of the rule '{name}': {there_are}")]
     NoSuchRule { name: String, there_are: String },
     #[error(transparent)]
+    NeverBlock(#[from] never_block::NeverBlockError),
+    #[error(transparent)]
     Targets(#[from] protocol::TargetCount),
 }
 
@@ -189,6 +196,7 @@ impl CtlError {
     const fn exit_status(&self) -> u8 {
         match self {
             Self::Init(error) if error.is_bad_input() => 1,
+            Self::NeverBlock(error) if error.is_bad_input() => 1,
             Self::NoSuchRule { .. } | Self::Targets(_) => 1,
             _ => 2,
         }

@@ -10,15 +10,20 @@ pub(super) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
     /// How many columns at the end may be cut.
     elastic: usize,
-    /// The column of numbers, set to the right.
-    numbers: usize,
+    /// The column of numbers, set to the right, if there is one.
+    numbers: Option<usize>,
 }
 
 impl<const N: usize> Table<N> {
-    /// An empty table. `elastic` columns at its end may be cut; the one at `numbers` is set to the
-    /// right.
-    pub(super) const fn new(headings: [&'static str; N], elastic: usize, numbers: usize) -> Self {
-        Self { headings, rows: Vec::new(), elastic, numbers }
+    /// An empty table, of whose columns this many at the end may be cut.
+    pub(super) const fn new(headings: [&'static str; N], elastic: usize) -> Self {
+        Self { headings, rows: Vec::new(), elastic, numbers: None }
+    }
+
+    /// With numbers in this column.
+    pub(super) const fn counting(mut self, column: usize) -> Self {
+        self.numbers = Some(column);
+        self
     }
 
     /// Adds a row, safe to print.
@@ -53,7 +58,8 @@ impl<const N: usize> Table<N> {
                 used = display_width(&cell);
             }
             let space = width.saturating_sub(used);
-            let (before, behind) = if column == self.numbers { (space, 0) } else { (0, space) };
+            let (before, behind) =
+                if Some(column) == self.numbers { (space, 0) } else { (0, space) };
             line.extend(std::iter::repeat_n(' ', before));
             line.push_str(&cell);
             line.extend(std::iter::repeat_n(' ', behind));
@@ -115,7 +121,7 @@ mod tests {
     use super::*;
 
     fn lines(columns: Option<usize>, rows: &[[&str; 4]]) -> Vec<String> {
-        let mut table = Table::new(["NAME", "NO", "WHO", "WHY"], 2, 1);
+        let mut table = Table::new(["NAME", "NO", "WHO", "WHY"], 2).counting(1);
         rows.iter().for_each(|row| table.push(row.map(str::to_owned)));
         table.lines(columns).iter().map(Line::plain).collect()
     }

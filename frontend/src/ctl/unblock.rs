@@ -119,7 +119,8 @@ fn lines(lifts: &[Lift], arguments: &Arguments) -> Vec<String> {
     lines
 }
 
-fn sentence(lift: &Lift) -> String {
+/// What became of a block that was to be lifted.
+pub(super) fn sentence(lift: &Lift) -> String {
     let detail = Untrusted(&lift.detail).to_string();
     let more = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
     match lift.outcome {

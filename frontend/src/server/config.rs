@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -78,8 +79,9 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let in_file = |problem| ConfigError { path: path.to_owned(), problem };
         let text = std::fs::read_to_string(path).map_err(|error| in_file(error.into()))?;
-        let keys: Keys = toml::from_str(&text)
-            .map_err(|error| in_file(Problem::Toml(one_line(&error, &text))))?;
+        let keys: Keys = toml::from_str(&text).map_err(|error| {
+            in_file(Problem::Toml(one_line(error.message(), error.span(), &text)))
+        })?;
         Self::from_keys(keys).map_err(in_file)
     }
 
@@ -202,11 +204,11 @@ impl Default for LimitKeys {
 }
 
 /// toml draws its errors over several lines; a sentence and a log line have one.
-fn one_line(error: &toml::de::Error, text: &str) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+pub(crate) fn one_line(message: &str, span: Option<Range<usize>>, text: &str) -> String {
+    let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
     let index = before.matches('\n').count();
     let line = Untrusted(text.lines().nth(index).unwrap_or_default()).to_string();
-    let message = error.message().replace('\n', " ");
+    let message = message.replace('\n', " ");
     format!("line {}, `{line}`: {message}", index.saturating_add(1))
 }
 
