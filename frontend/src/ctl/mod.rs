@@ -3,6 +3,7 @@
 mod block;
 mod check;
 mod completions;
+mod edit;
 mod init;
 mod kibana;
 mod list;
@@ -12,6 +13,7 @@ mod program;
 mod rules;
 mod show;
 mod status;
+mod token;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -73,6 +75,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
             completions::completions(*shell, Arguments::command(), output)
         }
         Command::Check(how) => check::check(&privd, output, how).await,
+        Command::Token(arguments) => Ok(token::token(arguments, output)?),
     }
 }
 
@@ -138,6 +141,8 @@ enum Command {
     /// Look at everything that a set-up can get wrong, block and unblock an address that nobody
     /// has, and tell how to mend what is wrong
     Check(check::Arguments),
+    /// Say who may post: add, list and revoke tokens
+    Token(token::Arguments),
 }
 
 const EXAMPLES: &str = "\
@@ -151,6 +156,7 @@ Examples:
   webhookctl status
   webhookctl init --help
   webhookctl check
+  webhookctl token add kibana-2
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -191,12 +197,15 @@ enum CtlError {
     Output(#[from] std::io::Error),
     #[error(transparent)]
     Init(#[from] init::InitError),
+    #[error(transparent)]
+    Token(#[from] token::TokenFileError),
 }
 
 impl CtlError {
     const fn exit_status(&self) -> u8 {
         match self {
             Self::Init(error) if error.is_bad_input() => 1,
+            Self::Token(error) if error.is_bad_input() => 1,
             _ => 2,
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::server::auth::TokenError;
+use crate::ctl::token::TokenFileError;
 
 /// A sentence that names the thing and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +38,8 @@ pub(in crate::ctl) enum InitError {
     Untrusted { ca: PathBuf, source: rustls::Error },
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
-    #[error("the system gives no random numbers")]
-    Random,
-    // It begins with the name of the option.
-    #[error("--{0}")]
-    Token(#[source] TokenError),
-    #[error("--token-file: {} holds {count} tokens; give one that holds one", path.display())]
-    TokenCount { path: PathBuf, count: usize },
+    #[error(transparent)]
+    Token(#[from] TokenFileError),
     #[error("{} cannot be read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} cannot be written: {source}", path.display())]
@@ -66,16 +61,15 @@ impl InitError {
 
     /// Whether the command line asked for what cannot be done.
     pub(in crate::ctl) const fn is_bad_input(&self) -> bool {
-        matches!(
-            self,
+        match self {
+            Self::Token(error) => error.is_bad_input(),
             Self::Directory(_)
-                | Self::OtherAuthority(_)
-                | Self::CertificateThere(_)
-                | Self::NotOurs(_)
-                | Self::Authority { .. }
-                | Self::Untrusted { .. }
-                | Self::Token(_)
-                | Self::TokenCount { .. }
-        )
+            | Self::OtherAuthority(_)
+            | Self::CertificateThere(_)
+            | Self::NotOurs(_)
+            | Self::Authority { .. }
+            | Self::Untrusted { .. } => true,
+            _ => false,
+        }
     }
 }

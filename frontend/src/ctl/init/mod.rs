@@ -12,7 +12,6 @@ mod host;
 mod report;
 mod san;
 mod sessions;
-mod token;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,6 +24,7 @@ use crate::ctl::init::host::Host;
 use crate::ctl::init::report::Report;
 use crate::ctl::init::san::San;
 use crate::ctl::output::Output;
+use crate::ctl::token::{self, Given, Name};
 
 pub(super) use crate::ctl::init::error::InitError;
 
@@ -116,11 +116,12 @@ fn plan_token(
         }
         return Ok(None);
     }
+    let name = Name::ours("init");
     let (line, made) = match &arguments.token_file {
-        Some(path) => (token::take(path)?, None),
+        Some(path) => (Given::read(path, "--token-file")?.line(&name), None),
         None => {
             let secret = token::make()?;
-            (token::line(&secret), Some(secret))
+            (token::line(&secret, &name), Some(secret))
         }
     };
     changes.files.push(folder.new_file(Kind::Token, line));
