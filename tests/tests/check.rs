@@ -158,7 +158,7 @@ const BREAKAGES: &[Breakage] = &[
         "/etc/sudoers.d/guide line 1 is left over",
         "rm /etc/sudoers.d/guide",
     ),
-    breakage("ufw deny from 198.51.100.7", "the guide", "`deny from 198.51.100.7/32` stands", ""),
+    breakage("ufw deny from 198.51.100.7", "the guide", "`deny from 198.51.100.7`, stands", ""),
     breakage(
         "iptables -I INPUT -s 192.0.2.0/24 -j ACCEPT",
         "trial block",

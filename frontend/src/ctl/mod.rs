@@ -1,16 +1,19 @@
 //! `webhookctl`: the operator's command, over the same socket as webhookd.
 
 mod block;
+mod certificate;
 mod check;
 mod completions;
 mod edit;
 mod init;
 mod kibana;
 mod list;
+mod machine;
 mod output;
 mod outside;
 mod program;
 mod rules;
+mod sessions;
 mod show;
 mod status;
 mod token;

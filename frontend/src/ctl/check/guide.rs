@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
 use crate::ctl::outside::{Unreadable, read, shown_path};
-use crate::ctl::rules::Rule;
+use crate::ctl::rules::{Rule, name};
 
 pub(super) fn leftovers(_: &Host) -> Findings {
     let mut findings: Vec<Finding> = FILES
@@ -67,10 +67,12 @@ fn late_denies(rules: &[Rule]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = late
         .iter()
         .take(MOST_DENIES)
-        .map(|net| {
-            let what = format!("`deny from {net}` stands behind a rule that lets {net} in");
+        .map(|rule| {
+            let net = name(&rule.source);
+            let position = rule.position;
+            let what = format!("rule {position}, `{rule}`, stands behind one that lets {net} in");
             let mend = format!(
-                "webhookctl block {net} --for permanent (moves it ahead), or\nufw delete deny from {net}"
+                "webhookctl block {net} --for permanent (moves it ahead), or\nufw delete {rule}"
             );
             Finding::problem(what, mend)
         })
@@ -117,7 +119,7 @@ mod tests {
             + &denies.collect::<String>();
         let findings = late_denies(&Rule::parse_all(&text));
         assert_eq!(findings.len(), 11);
-        assert!(findings[0].message.contains("`deny from 198.51.100.0/32`"), "{findings:?}");
+        assert!(findings[0].message.contains("rule 2, `deny from 198.51.100.0`,"), "{findings:?}");
         assert!(findings[10].message.starts_with("2 further denies"));
     }
 }

@@ -73,6 +73,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("configuration", files::configurations),
     ("token", files::tokens),
     ("certificate", certificate::certificate),
+    ("client CA", certificate::client_authority),
     ("room", room::free),
     ("clock", room::clock),
     ("socket", socket::socket),

@@ -3,15 +3,11 @@
 //! The package runs it at each installation and upgrade: it asks nothing, and what is there already
 //! stays as it is. Everything is worked out first and written at the end.
 
-mod authority;
 mod configuration;
 mod credentials;
 mod error;
 mod folder;
-mod host;
 mod report;
-mod san;
-mod sessions;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,11 +15,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::ctl::Done;
+use crate::ctl::certificate::San;
 use crate::ctl::init::folder::{Folder, Kind, New};
-use crate::ctl::init::host::Host;
 use crate::ctl::init::report::Report;
-use crate::ctl::init::san::San;
+use crate::ctl::machine::Machine;
 use crate::ctl::output::Output;
+use crate::ctl::sessions::Sessions;
 use crate::ctl::token::{self, Given, Name};
 
 pub(super) use crate::ctl::init::error::InitError;
@@ -79,7 +76,7 @@ Exit status: 0 done, 1 bad input, 2 failed.";
 
 pub(super) fn init(arguments: &Arguments, output: &Output) -> Result<Done, InitError> {
     let folder = Folder::at(&arguments.directory, &arguments.group, arguments.force)?;
-    let host = Host::read()?;
+    let host = Machine::read().map_err(InitError::Host)?;
     let mut changes = Changes::default();
     credentials::plan(&folder, arguments, &host, &mut changes)?;
     let made = plan_token(&folder, arguments, &mut changes)?;
@@ -131,7 +128,7 @@ fn plan_token(
 fn plan_configuration(
     folder: &Folder,
     arguments: &Arguments,
-    host: &Host,
+    host: &Machine,
     changes: &mut Changes,
 ) -> Result<(), InitError> {
     if !folder.keeps(Kind::Webhookd) {
@@ -141,9 +138,9 @@ fn plan_configuration(
     }
     if !folder.keeps(Kind::Privd) {
         // A host that shows no processes is set up all the same.
-        let (found, none) = match (arguments.no_protect_me, sessions::peers()) {
+        let (found, none) = match (arguments.no_protect_me, Sessions::now()) {
             (true, _) => (BTreeSet::new(), "SSH sessions were not looked for".to_owned()),
-            (false, Ok(found)) => (found, "no SSH session is open".to_owned()),
+            (false, Ok(found)) => (found.peers, "no SSH session is open".to_owned()),
             (false, Err(why)) => {
                 (BTreeSet::new(), format!("SSH sessions could not be looked for: {why}"))
             }

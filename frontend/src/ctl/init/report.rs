@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use crate::ctl::certificate::Certificate;
 use crate::ctl::init::Changes;
-use crate::ctl::init::authority::Certificate;
 use crate::ctl::init::folder::{Folder, Kind, old};
-use crate::ctl::init::host::Host;
 use crate::ctl::kibana::Kibana;
+use crate::ctl::machine::Machine;
+use crate::ctl::rules::command_for_kibana;
 use crate::server::config::Config;
 use crate::times::{local, rfc3339};
 
@@ -39,7 +40,7 @@ impl Report {
     /// Looks at the folder as it is now.
     pub(super) fn new(
         folder: &Folder,
-        host: &Host,
+        host: &Machine,
         changes: Changes,
         token: Option<String>,
     ) -> Self {
@@ -52,7 +53,9 @@ impl Report {
         };
         let there = folder.read(Kind::Cert).ok().and_then(|text| Certificate::read(&text));
         let own = host.sans();
-        let best = there.as_ref().and_then(|there| there.names.first()).or_else(|| own.first());
+        let best =
+            there.as_ref().and_then(|there| there.names.iter().find(|name| !name.is_pattern()));
+        let best = best.or_else(|| own.first());
         let best = best.map_or_else(|| "HOST".to_owned(), |name| name.in_url());
         let listen = Config::load(&folder.file(Kind::Webhookd)).map(|config| config.listen);
         let port = listen.map_or(DEFAULT_PORT, |listen| listen.port());
@@ -110,7 +113,7 @@ impl Report {
             let privd = if self.protected_anew() { " webhook-privd" } else { "" };
             lines.push(format!("  sudo systemctl reload-or-restart webhookd{privd}"));
         }
-        lines.push(format!("  sudo ufw allow proto tcp from KIBANA to any port {}", self.port));
+        lines.push(format!("  {}", command_for_kibana(self.port)));
         lines.push("  sudo webhookctl check".to_owned());
         lines
     }
