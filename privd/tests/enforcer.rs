@@ -15,13 +15,15 @@ use std::time::Duration;
 
 use firewall::ufw::view::Stamp;
 use firewall::{Allowed, Change, Effect, Firewall, Found, Mark};
+use ledger::Ledger;
 use logging::{Audit, Journal};
 use privd::clock::Now;
 use privd::config::Config;
 use privd::enforcer::{Enforcer, Order};
-use privd::ledger::Ledger;
 use privd::peer::{Peer, Role};
-use protocol::{Block, EventId, Lift, Outcome, Reply, Target, Targets, Term, Text, Unblock, Until};
+use protocol::{
+    Block, EventId, Lift, Outcome, Reply, Target, Targets, Term, Text, Unblock, Until, Which,
+};
 use slog::{Discard, Logger, o};
 use tempfile::TempDir;
 
@@ -74,7 +76,7 @@ impl Firewall for Fake {
         rules.runs.push(changes.to_vec());
         let done = |change: &Change| {
             let before = match change {
-                Change::Block(target, mark) => rules.held.insert(*target, *mark).is_some(),
+                Change::Block { target, mark, .. } => rules.held.insert(*target, *mark).is_some(),
                 Change::Lift(target) => rules.held.remove(target).is_none(),
             };
             if before { Effect::Already(Text::default()) } else { Effect::Done(Text::default()) }
@@ -227,6 +229,7 @@ fn block(role: Role, targets: &[&str], term: Option<Term>) -> (Order, Receiver<R
         reason: Text::truncated("why"),
         rule_name: Text::default(),
         alert_id: Text::default(),
+        adopt: false,
     };
     let (sender, receiver) = channel();
     (
@@ -237,7 +240,8 @@ fn block(role: Role, targets: &[&str], term: Option<Term>) -> (Order, Receiver<R
 
 fn unblock(target: Option<&str>, immune_for: u32) -> (Order, Receiver<Reply>) {
     let targets = target.map(|target| Targets::try_from(vec![target.parse().unwrap()]).unwrap());
-    let request = Unblock { event: EventId(1), targets, immune_for };
+    let which = targets.map_or(Which::All, Which::Targets);
+    let request = Unblock { event: EventId(1), which, immune_for };
     let (sender, receiver) = channel();
     let answer = Box::new(move |reply| sender.send(reply).unwrap());
     (Order::Unblock(peer(Role::Operator), request, answer), receiver)
@@ -600,7 +604,7 @@ fn a_live_block_that_becomes_protected_is_lifted() {
     let mut bench = Bench::new("");
     bench.alert(ATTACKER);
     bench.alert("203.0.113.9");
-    bench.turn(vec![Order::Reload(Box::new(config("never-block = [\"198.51.100.0/24\"]")))]);
+    bench.turn(vec![Order::Reload(Box::new(config("never-block = [\"198.51.100.0/24\"]")), None)]);
     assert_eq!(bench.held(), ["203.0.113.9"]);
     assert_eq!(bench.alert(ATTACKER).name(), "refused");
 }
