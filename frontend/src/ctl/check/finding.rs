@@ -7,18 +7,18 @@ use crate::ctl::program::ProgramError;
 
 /// What a check found.
 #[derive(Debug, Serialize)]
-pub(super) struct Finding {
-    pub(super) state: State,
+pub(in crate::ctl) struct Finding {
+    pub(in crate::ctl) state: State,
     /// A sentence or two, safe to print.
-    pub(super) message: String,
+    pub(in crate::ctl) message: String,
     /// How to mend it: a command or a sentence a line.
-    pub(super) mend: Option<String>,
+    pub(in crate::ctl) mend: Option<String>,
 }
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum State {
+pub(in crate::ctl) enum State {
     Ok,
     /// Worth knowing, and no failure.
     Note,
@@ -29,16 +29,39 @@ pub(super) enum State {
 pub(super) type Findings = Result<Vec<Finding>, Unmade>;
 
 impl Finding {
-    pub(super) fn ok(message: impl Into<String>) -> Self {
+    pub(in crate::ctl) fn ok(message: impl Into<String>) -> Self {
         Self { state: State::Ok, message: message.into(), mend: None }
     }
 
-    pub(super) fn note(message: impl Into<String>) -> Self {
+    pub(in crate::ctl) fn note(message: impl Into<String>) -> Self {
         Self { state: State::Note, message: message.into(), mend: None }
     }
 
-    pub(super) fn problem(message: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub(in crate::ctl) fn problem(message: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { state: State::Problem, message: message.into(), mend: Some(mend.into()) }
+    }
+
+    /// The line for people under this name, folded at 80 columns; commands are left whole, to be
+    /// copied.
+    pub(in crate::ctl) fn text(&self, name: &str) -> Vec<String> {
+        let word = match self.state {
+            State::Ok => "ok",
+            State::Note => "note",
+            State::Problem => "problem",
+        };
+        let sentence = format!("{name}: {}", self.message);
+        let mut margin = format!("{word:<8}");
+        let mut lines = Vec::new();
+        for line in fold(&sentence) {
+            lines.push(margin + &line);
+            margin = MARGIN.to_owned();
+        }
+        let mut margin = "mend: ";
+        for command in self.mend.iter().flat_map(|mend| mend.lines()) {
+            lines.push(format!("{MARGIN}{margin}{command}"));
+            margin = "      ";
+        }
+        lines
     }
 }
 
@@ -62,26 +85,9 @@ impl Line {
         findings.into_iter().map(|finding| Self { check, finding }).collect()
     }
 
-    /// The line for people, folded at 80 columns; commands are left whole, to be copied.
+    /// The line for people.
     pub(super) fn text(&self) -> Vec<String> {
-        let word = match self.finding.state {
-            State::Ok => "ok",
-            State::Note => "note",
-            State::Problem => "problem",
-        };
-        let sentence = format!("{}: {}", self.check, self.finding.message);
-        let mut margin = format!("{word:<8}");
-        let mut lines = Vec::new();
-        for line in fold(&sentence) {
-            lines.push(margin + &line);
-            margin = MARGIN.to_owned();
-        }
-        let mut margin = "mend: ";
-        for command in self.finding.mend.iter().flat_map(|mend| mend.lines()) {
-            lines.push(format!("{MARGIN}{margin}{command}"));
-            margin = "      ";
-        }
-        lines
+        self.finding.text(self.check)
     }
 }
 

@@ -20,11 +20,13 @@ mod socket;
 mod trial;
 mod units;
 
-use crate::ctl::check::finding::{Findings, Line, State};
+use crate::ctl::check::finding::{Findings, Line};
 use crate::ctl::check::host::Host;
 use crate::ctl::output::Output;
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::PrivdClient;
+
+pub(super) use crate::ctl::check::finding::{Finding, State};
 
 /// How to check.
 #[derive(clap::Args)]

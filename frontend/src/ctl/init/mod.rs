@@ -7,9 +7,10 @@ mod configuration;
 mod credentials;
 mod error;
 mod folder;
+mod outputs;
+mod protection;
 mod report;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -17,10 +18,10 @@ use clap::Args;
 use crate::ctl::Done;
 use crate::ctl::certificate::San;
 use crate::ctl::init::folder::{Folder, Kind, New};
+use crate::ctl::init::protection::{Entry, Protection};
 use crate::ctl::init::report::Report;
 use crate::ctl::machine::Machine;
 use crate::ctl::output::Output;
-use crate::ctl::sessions::Sessions;
 use crate::ctl::token::{self, Given, Name};
 
 pub(super) use crate::ctl::init::error::InitError;
@@ -50,7 +51,8 @@ pub(super) struct Arguments {
     /// Take the token from this file, - for standard input
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Do not put the addresses of open SSH sessions into never-block
+    /// Do not put the addresses of open SSH sessions, and of what Filebeat and Elastic Agent send to,
+    /// into never-block
     #[arg(long)]
     no_protect_me: bool,
     /// Replace everything that is there, credentials too; the old is kept as NAME.old
@@ -95,8 +97,8 @@ struct Changes {
     retired: Vec<Kind>,
     /// This host's own addresses, now in allow-clients.
     allowed: Vec<String>,
-    /// Peers of SSH sessions, now in never-block.
-    protected: Vec<String>,
+    /// Now in never-block.
+    protected: Vec<Entry>,
     /// Sentences for the operator.
     notes: Vec<String>,
 }
@@ -137,17 +139,12 @@ fn plan_configuration(
         changes.files.push(folder.new_file(Kind::Webhookd, text));
     }
     if !folder.keeps(Kind::Privd) {
-        // A host that shows no processes is set up all the same.
-        let (found, none) = match (arguments.no_protect_me, Sessions::now()) {
-            (true, _) => (BTreeSet::new(), "SSH sessions were not looked for".to_owned()),
-            (false, Ok(found)) => (found.peers, "no SSH session is open".to_owned()),
-            (false, Err(why)) => {
-                (BTreeSet::new(), format!("SSH sessions could not be looked for: {why}"))
-            }
-        };
-        changes.protected = found.iter().map(ToString::to_string).collect();
-        if changes.protected.is_empty() {
-            changes.notes.push(format!("never-block is empty: {none}."));
+        if arguments.no_protect_me {
+            changes.notes.push("never-block is empty (--no-protect-me).".to_owned());
+        } else {
+            let found = Protection::of(host);
+            changes.protected = found.entries;
+            changes.notes.extend(found.notes);
         }
         let text = configuration::privd(folder.path(), &changes.protected);
         changes.files.push(folder.new_file(Kind::Privd, text));

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::ctl::certificate::Certificate;
 use crate::ctl::init::Changes;
 use crate::ctl::init::folder::{Folder, Kind, old};
+use crate::ctl::init::protection::Entry;
 use crate::ctl::kibana::Kibana;
 use crate::ctl::machine::Machine;
 use crate::ctl::rules::command_for_kibana;
@@ -19,7 +20,7 @@ pub(super) struct Report {
     retired: Vec<String>,
     kept: Vec<String>,
     allowed: Vec<String>,
-    protected: Vec<String>,
+    protected: Vec<Entry>,
     notes: Vec<String>,
     #[serde(skip)]
     port: u16,
@@ -97,8 +98,8 @@ impl Report {
         for own in &self.allowed {
             lines.push(format!("allow-clients: {own}, an address of this host"));
         }
-        for peer in &self.protected {
-            lines.push(format!("never-block: {peer}, who has an SSH session open now"));
+        for Entry { address, why } in &self.protected {
+            lines.push(format!("never-block: {address}, {why}"));
         }
         lines.extend(self.notes.iter().cloned());
         if let Some(served) = &self.certificate {
