@@ -82,9 +82,8 @@ impl Https {
 
 fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpsError> {
     let unusable = |reason: String| HttpsError::Authorities { path: path.to_owned(), reason };
-    let roots: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| unusable(error.to_string()))?
-        .collect();
+    let roots: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?.collect();
     match roots {
         Ok(roots) if roots.is_empty() => Err(unusable("there is none".to_owned())),
         roots => roots.map_err(|error| unusable(error.to_string())),

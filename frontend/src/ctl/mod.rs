@@ -5,6 +5,7 @@ mod certificate;
 mod check;
 mod completions;
 mod edit;
+mod https;
 mod init;
 mod kibana;
 mod list;
@@ -16,7 +17,9 @@ mod rules;
 mod sessions;
 mod show;
 mod status;
+mod test;
 mod token;
+mod trial;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -78,7 +81,8 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
             completions::completions(*shell, Arguments::command(), output)
         }
         Command::Check(how) => check::check(&privd, output, how).await,
-        Command::Token(arguments) => Ok(token::token(arguments, output)?),
+        Command::Test(how) => test::test(&privd, output, how).await,
+        Command::Token(arguments) => token::token(arguments, output),
     }
 }
 
@@ -147,6 +151,8 @@ enum Command {
     /// Look at everything that a set-up can get wrong, block and unblock an address that nobody
     /// has, and tell how to mend what is wrong
     Check(check::Arguments),
+    /// Post an alert to webhookd as Kibana does, follow it to the kernel, and lift its block again
+    Test(test::Arguments),
     /// Say who may post: add, list and revoke tokens
     Token(token::Arguments),
 }
@@ -162,6 +168,7 @@ Examples:
   webhookctl status
   webhookctl init --help
   webhookctl check
+  webhookctl test
   webhookctl token add kibana-2
 
 Exit status: 0 done, 1 bad input, 2 failed.";
@@ -204,8 +211,8 @@ fn seconds(text: &str) -> Result<u32, String> {
 enum CtlError {
     #[error("{}", explained(.0))]
     Privd(#[from] PrivdError),
-    #[error("looks at what root alone may see; run it as root: sudo webhookctl check")]
-    NotRoot,
+    #[error("looks at what root alone may see; run it as root: sudo webhookctl {0}")]
+    NotRoot(&'static str),
     #[error("the system refuses a runtime: {0}")]
     Runtime(std::io::Error),
     #[error("the output cannot be written: {0}")]

@@ -7,15 +7,20 @@ use protocol::Target;
 
 use crate::privd_client::{PrivdClient, PrivdError};
 
-/// A documentation address that is not blocked now, if there is one.
+/// A documentation address that is not blocked now, if there is one; best one that policy lets be
+/// blocked.
 pub(super) async fn free_address(privd: &PrivdClient) -> Result<Option<Target>, PrivdError> {
+    let mut refused = None;
     for address in ADDRESSES {
         let Ok(target) = address.parse() else { continue };
-        if privd.show(target).await?.block.is_none() {
-            return Ok(Some(target));
+        let shown = privd.show(target).await?;
+        match shown.block {
+            Some(_) => {}
+            None if shown.verdict.outcome.enforced().is_some() => return Ok(Some(target)),
+            None => refused = refused.or(Some(target)),
         }
     }
-    Ok(None)
+    Ok(refused)
 }
 
 /// Whether no host has it.

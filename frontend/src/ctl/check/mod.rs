@@ -42,7 +42,7 @@ pub(super) async fn check(
     arguments: &Arguments,
 ) -> Result<Done, CtlError> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(CtlError::NotRoot);
+        return Err(CtlError::NotRoot("check"));
     }
     let host = Host::new(privd::settled(privd).await);
     let mut lines: Vec<Line> =

@@ -11,8 +11,6 @@ use crate::server::config::ConfigError;
 /// A sentence that names the thing and the mend.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::ctl) enum TokenFileError {
-    #[error("the token file is root's; run it as root: sudo webhookctl token ...")]
-    NotRoot,
     #[error("{0}; name the token file by --token-file, or make both with `webhookctl init`")]
     Config(#[from] ConfigError),
     #[error("{} is not there; `webhookctl init` makes it", shown_path(.0))]
@@ -42,10 +40,10 @@ pub(in crate::ctl) enum TokenFileError {
     Given { option: &'static str, path: PathBuf, source: io::Error },
     #[error("{option}: {} {problem}", shown_path(path))]
     GivenToken { option: &'static str, path: PathBuf, problem: String },
+    #[error("{option}: {} holds a digest; the token itself is needed", shown_path(path))]
+    GivenDigest { option: &'static str, path: PathBuf },
     #[error("{option}: {} holds {count} tokens; give one that holds one", shown_path(path))]
     GivenCount { option: &'static str, path: PathBuf, count: usize },
-    #[error("the output cannot be written: {0}")]
-    Output(#[from] io::Error),
 }
 
 impl TokenFileError {
@@ -58,6 +56,7 @@ impl TokenFileError {
                 | Self::Unknown { .. }
                 | Self::Last(_)
                 | Self::GivenToken { .. }
+                | Self::GivenDigest { .. }
                 | Self::GivenCount { .. }
         )
     }

@@ -40,6 +40,20 @@ pub(in crate::ctl) fn revoke(file: &Path, name: &str) -> Result<Vec<String>, Tok
     Ok(others)
 }
 
+/// The first token that the file holds as it is, if there is one: its name and its secret.
+///
+/// # Errors
+/// The file cannot be used.
+pub(in crate::ctl) fn first_plain(file: &Path) -> Result<Option<(String, String)>, TokenFileError> {
+    let edit = begin(file)?;
+    let tokens = Tokens::read(edit.text(), file)?;
+    Ok(tokens.each().iter().find(|token| token.is_plain).and_then(|token| {
+        let line = edit.text().lines().nth(token.line.checked_sub(1)?)?;
+        let (secret, _) = line.split_once(" #").unwrap_or((line, ""));
+        Some((token.name.clone(), secret.trim().to_owned()))
+    }))
+}
+
 fn begin(file: &Path) -> Result<Edit, TokenFileError> {
     if !file.exists() {
         return Err(TokenFileError::Missing(file.to_owned()));

@@ -10,15 +10,15 @@ use clap::Subcommand;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
-use crate::ctl::Done;
 use crate::ctl::output::Output;
 use crate::ctl::outside::{shown, shown_path};
+use crate::ctl::{CtlError, Done};
 use crate::server::auth::Tokens;
 use crate::server::auth::tokens::Token;
 use crate::server::config::Config;
 
 pub(super) use crate::ctl::token::error::TokenFileError;
-pub(super) use crate::ctl::token::file::{add_given, revoke};
+pub(super) use crate::ctl::token::file::{add_given, first_plain, revoke};
 pub(super) use crate::ctl::token::secret::{Given, Name, line, make};
 
 /// Which token file, and what is to be done.
@@ -67,13 +67,13 @@ Kibana's connector, try that, revoke the old one.
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
-pub(super) fn token(arguments: &Arguments, output: &Output) -> Result<Done, TokenFileError> {
+pub(super) fn token(arguments: &Arguments, output: &Output) -> Result<Done, CtlError> {
     if !geteuid().is_root() {
-        return Err(TokenFileError::NotRoot);
+        return Err(CtlError::NotRoot("token"));
     }
     let file = match &arguments.token_file {
         Some(file) => file.clone(),
-        None => Config::load(&arguments.config)?.token_file,
+        None => Config::load(&arguments.config).map_err(TokenFileError::Config)?.token_file,
     };
     match &arguments.action {
         Action::Add { name, from: None } => {
@@ -138,11 +138,11 @@ impl Row {
     }
 }
 
-fn list(file: &Path, output: &Output) -> Result<(), TokenFileError> {
+fn list(file: &Path, output: &Output) -> Result<(), CtlError> {
     if !file.exists() {
-        return Err(TokenFileError::Missing(file.to_owned()));
+        return Err(TokenFileError::Missing(file.to_owned()).into());
     }
-    let tokens = Tokens::load(file)?;
+    let tokens = Tokens::load(file).map_err(TokenFileError::Tokens)?;
     let rows: Vec<Row> = tokens.each().iter().map(Row::new).collect();
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
     let width = width.max("NAME".len());

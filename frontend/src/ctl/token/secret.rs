@@ -111,8 +111,18 @@ impl Given {
         }
     }
 
+    /// Reads the secret that the file holds; its digest alone is none.
+    pub(in crate::ctl) fn secret_in(
+        path: &Path,
+        option: &'static str,
+    ) -> Result<String, TokenFileError> {
+        let given = Self::read(path, option)?;
+        let digest = || TokenFileError::GivenDigest { option, path: path.to_owned() };
+        given.secret().map(str::to_owned).ok_or_else(digest)
+    }
+
     /// The secret, if it is not the digest alone.
-    pub(in crate::ctl) fn secret(&self) -> Option<&str> {
+    fn secret(&self) -> Option<&str> {
         (!self.word.starts_with(DIGEST)).then_some(&*self.word)
     }
 
