@@ -136,6 +136,7 @@ fn each_failure_of_https_is_named_with_its_mend() {
         (format!("--ca {at}/webhookd.toml"), "no usable PEM certificate of a CA", "init --renew"),
         ("--url https://127.0.0.1:5001/blockip".to_owned(), "not for the name", "--san NAME"),
         ("--url https://10.9.0.1:5001/".to_owned(), "answered 404", "/blockip"),
+        ("--url https://nowhere.invalid/blockip".to_owned(), "has no address", "--url"),
         ("--url https://10.9.0.1:22/blockip".to_owned(), "connection refused", "webhookd.socket"),
     ] {
         Report::of(&world, &arguments).failed("alert", words, mend);

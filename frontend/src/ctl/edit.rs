@@ -52,7 +52,7 @@ impl Edit {
     /// # Errors
     /// It cannot be written: then the old one stands.
     pub(super) fn finish(self, text: &str) -> Result<(), EditError> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let folder = self.path.parent().unwrap_or_else(|| Path::new("/"));
         let write = || {
             let mut file = NamedTempFile::new_in(folder)?;
             file.write_all(text.as_bytes())?;
@@ -83,7 +83,8 @@ impl Lock {
         let path = PathBuf::from(path);
         let begin = Instant::now();
         loop {
-            let file = OpenOptions::new().write(true).create(true).mode(0o600).open(&path);
+            let file =
+                OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
             let file = file.map_err(Problem::Write)?;
             // Who had it may have taken the name away since it was opened.
             let is_the_one = |file: &File| {

@@ -54,11 +54,7 @@ impl Https {
             .timeout_connect(Some(CONNECT))
             .timeout_global(Some(ALL))
             .build();
-        Ok(Self(if at.is_empty() {
-            Agent::new_with_config(config)
-        } else {
-            Agent::with_parts(config, DefaultConnector::default(), Fixed(at.to_owned()))
-        }))
+        Ok(Self(Agent::with_parts(config, DefaultConnector::default(), Found(at.to_owned()))))
     }
 
     /// Posts JSON, with further headers, and waits for the whole answer.
@@ -90,13 +86,26 @@ fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpsError> {
     }
 }
 
-/// Addresses that are known, instead of DNS.
+/// The addresses to connect to; none: those that the system finds.
 #[derive(Debug)]
-struct Fixed(Vec<SocketAddr>);
+struct Found(Vec<SocketAddr>);
 
-impl Resolver for Fixed {
-    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        let mut all = DefaultResolver::default().empty();
+impl Resolver for Found {
+    fn resolve(
+        &self,
+        url: &Uri,
+        config: &Config,
+        deadline: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let system = DefaultResolver::default();
+        if self.0.is_empty() {
+            // By its own error this could be a connection's.
+            return system.resolve(url, config, deadline).map_err(|error| match error {
+                Error::Io(_) => Error::HostNotFound,
+                other => other,
+            });
+        }
+        let mut all = system.empty();
         for address in self.0.iter().take(MOST_ADDRESSES) {
             all.push(*address);
         }
@@ -111,7 +120,7 @@ pub(super) enum HttpsError {
     Authorities { path: PathBuf, reason: String },
     #[error("the URL cannot be used: {0}")]
     Url(String),
-    #[error("no address is known for the URL's host")]
+    #[error("the URL's host has no address")]
     Host,
     #[error("no connection: {0}")]
     Connection(io::Error),

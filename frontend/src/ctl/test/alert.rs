@@ -13,6 +13,7 @@ use crate::ctl::outside::{shown, shown_path};
 use crate::ctl::test::Tried;
 use crate::ctl::test::undo::{Posted, Undo};
 use crate::ctl::test::webhook::Webhook;
+use crate::server::admission::Reason;
 
 /// An alert about an address that nobody has.
 pub(super) struct Alert<'a> {
@@ -95,12 +96,12 @@ fn body(target: Target) -> Value {
 
 fn judge(answer: &Answer) -> Tried<()> {
     let json: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    let Some(message) = json["message"].as_str().map(shown) else {
+    let Some(message) = json.get("message").and_then(Value::as_str).map(shown) else {
         let what =
             format!("answered {}, and not by webhookd: no JSON with a message", answer.status);
         return Err(Finding::problem(what, UNITS));
     };
-    let outcome = json["results"][0]["outcome"].as_str();
+    let outcome = json.pointer("/results/0/outcome").and_then(Value::as_str);
     let said = format!("answered {}: {message}", answer.status);
     let mend = match (answer.status, outcome) {
         (200, Some("blocked" | "already-blocked")) => return Ok(((), said)),
@@ -110,7 +111,7 @@ fn judge(answer: &Answer) -> Tried<()> {
                 "enforce = true in /etc/webhookd/privd.toml\nsystemctl restart webhook-privd";
             return Err(Finding::problem(what, mend));
         }
-        (401, _) if json["reason"] == "source not in allowlist" => {
+        (401, _) if json.get("reason").is_some_and(|reason| reason == STRANGER) => {
             "this host's address into allow-clients of webhookd.toml\nsystemctl reload webhookd"
         }
         (401, _) => {
@@ -124,6 +125,8 @@ fn judge(answer: &Answer) -> Tried<()> {
     Err(Finding::problem(said, mend))
 }
 
+/// The published word for who is not in allow-clients.
+const STRANGER: &str = Reason::Stranger.name();
 /// What the log calls it.
 const RULE: &str = "webhookctl test";
 const UNITS: &str =

@@ -77,13 +77,14 @@ fn own_url(config: &Config) -> Result<String, Finding> {
 /// What listens everywhere is reached by loopback.
 fn reached_at(listen: SocketAddr) -> Vec<SocketAddr> {
     let port = listen.port();
-    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-    let addresses = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => &loopback[..1],
-        IpAddr::V6(ip) if ip.is_unspecified() => &loopback[..],
-        _ => return vec![listen],
-    };
-    addresses.iter().map(|address| SocketAddr::new(*address, port)).collect()
+    let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![v4],
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            vec![v4, SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
+        }
+        _ => vec![listen],
+    }
 }
 
 #[cfg(test)]
