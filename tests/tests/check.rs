@@ -66,6 +66,7 @@ const BREAKAGES: &[Breakage] = &[
         "conntrack is missing",
         "mv /usr/sbin/hidden /usr/sbin/conntrack",
     ),
+    breakage("chmod 600 /etc/webhookd/tls/cert.pem", "files", "cannot be read by webhookd", ""),
     breakage("chmod 644 /etc/webhookd/token", "files", "every user can read it", ""),
     breakage("chown webhookd /etc/webhookd/tls/key.pem", "files", "is not root's", ""),
     breakage("chmod 666 /etc/webhookd/privd.toml", "files", "can be written by others", ""),
@@ -87,6 +88,18 @@ const BREAKAGES: &[Breakage] = &[
         "a token has at least 32 characters",
         "sed -i /short/d /etc/webhookd/token",
     ),
+    breakage(
+        "sed -i s/^#client-ca/client-ca/ /etc/webhookd/webhookd.toml",
+        "client CA",
+        "holds no usable PEM certificate of a CA",
+        "sed -i s/^client-ca/#client-ca/ /etc/webhookd/webhookd.toml",
+    ),
+    breakage(
+        "sed -i 's|^#client-ca.*|client-ca = \"/etc/webhookd/tls/cert.pem\"|' /etc/webhookd/webhookd.toml",
+        "client CA",
+        "holds a certificate that is no CA's",
+        "sed -i s/^client-ca/#client-ca/ /etc/webhookd/webhookd.toml",
+    ),
     breakage("usermod --shell /bin/sh webhookd", "account", "has a shell: /bin/sh", ""),
     breakage(
         "useradd mallory; gpasswd --add mallory webhookd",
@@ -96,6 +109,12 @@ const BREAKAGES: &[Breakage] = &[
     ),
     breakage("chmod 666 /run/webhook-privd/privd.sock", "socket", "mode 0666", ""),
     breakage("chmod 777 /run/webhook-privd", "socket", "on the way to the socket", ""),
+    breakage(
+        "systemctl mask webhookd.service; systemctl stop webhookd.service",
+        "units",
+        "webhookd.service is masked",
+        "",
+    ),
     breakage("systemctl disable webhookd.socket", "units", "webhookd.socket is disabled", ""),
     breakage(
         "systemctl stop webhookd.service webhookd.socket",
@@ -143,6 +162,19 @@ const BREAKAGES: &[Breakage] = &[
         "ufw delete allow proto tcp from 10.9.0.2 to any port 5001",
         "port",
         "ufw lets nobody in to 5001",
+        "",
+    ),
+    breakage(
+        "ufw prepend deny proto tcp from 10.9.0.0/24 to any port 5001",
+        "port",
+        "stands ahead of `allow proto tcp from 10.9.0.2 to any port 5001`",
+        "",
+    ),
+    breakage(
+        "mkdir -p /etc/systemd/system/webhook-privd.service.d
+         cp /usr/share/webhookd/iptables-legacy.conf /etc/systemd/system/webhook-privd.service.d/",
+        "iptables",
+        "gives webhook-privd what only legacy needs",
         "",
     ),
     breakage(

@@ -130,7 +130,7 @@ impl Rule {
     }
 
     /// Whether nothing but the source narrows it, of all that comes in.
-    fn is_for_every_packet(&self) -> bool {
+    pub(super) fn is_for_every_packet(&self) -> bool {
         self.direction == Direction::In
             && [&*self.protocol, &*self.ports, &*self.from_ports] == ["any"; 3]
             && self.is_for_every_way()

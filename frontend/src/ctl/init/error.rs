@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ctl::certificate::AuthorityError;
+use crate::ctl::outside::Unreadable;
 use crate::ctl::token::TokenFileError;
 
 /// A sentence that names the thing and the mend.
@@ -32,6 +33,8 @@ pub(in crate::ctl) enum InitError {
     NotOurs(PathBuf),
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Guide(#[from] Unreadable),
     #[error(transparent)]
     Token(#[from] TokenFileError),
     #[error("{} cannot be read: {source}", path.display())]

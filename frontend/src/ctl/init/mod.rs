@@ -7,9 +7,11 @@ mod configuration;
 mod credentials;
 mod error;
 mod folder;
+mod guide;
 mod outputs;
 mod protection;
 mod report;
+mod take_over;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,7 @@ use crate::ctl::init::report::Report;
 use crate::ctl::machine::Machine;
 use crate::ctl::output::Output;
 use crate::ctl::token::{self, Given, Name};
+use crate::privd_client::PrivdClient;
 
 pub(super) use crate::ctl::init::error::InitError;
 
@@ -51,6 +54,14 @@ pub(super) struct Arguments {
     /// Take the token from this file, - for standard input
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Take the guide's token, so that Kibana's connector needs no new one; make a certificate with
+    /// names, as the guide's has none; name what is left of its set-up, and the denies of its script
+    #[arg(long, conflicts_with = "token_file")]
+    from_guide: bool,
+    /// Make the denies of the guide's script webhookd's without asking: moved ahead of what lets
+    /// them in, with webhookd's comment, in its list
+    #[arg(long, requires = "from_guide")]
+    take_over: bool,
     /// Do not put the addresses of open SSH sessions, and of what Filebeat and Elastic Agent send to,
     /// into never-block
     #[arg(long)]
@@ -70,13 +81,18 @@ Examples:
   sudo webhookctl init --renew
   sudo webhookctl init --ca-cert our-ca.pem --ca-key our-ca.key
   printf %s \"$TOKEN\" | sudo webhookctl init --token-file -
+  sudo webhookctl init --from-guide
 
-What is there already is kept, so it can be repeated at any time. Only SSH sessions
-that are logged in count as open.
+What is there already is kept, so it can be repeated at any time. Only SSH
+sessions that are logged in count as open.
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
-pub(super) fn init(arguments: &Arguments, output: &Output) -> Result<Done, InitError> {
+pub(super) async fn init(
+    arguments: &Arguments,
+    privd: &PrivdClient,
+    output: &Output,
+) -> Result<Done, InitError> {
     let folder = Folder::at(&arguments.directory, &arguments.group, arguments.force)?;
     let host = Machine::read().map_err(InitError::Host)?;
     let mut changes = Changes::default();
@@ -84,9 +100,16 @@ pub(super) fn init(arguments: &Arguments, output: &Output) -> Result<Done, InitE
     let made = plan_token(&folder, arguments, &mut changes)?;
     plan_configuration(&folder, arguments, &host, &mut changes)?;
     folder.write(&changes.files, &changes.retired)?;
-    let report = Report::new(&folder, &host, changes, made.filter(|_| arguments.shows_token()));
+    let before = if arguments.from_guide {
+        Some(guide::Before::look(arguments, privd).await?)
+    } else {
+        None
+    };
+    let well = before.as_ref().is_none_or(|before| before.well);
+    let made = made.filter(|_| arguments.shows_token());
+    let report = Report::new(&folder, &host, changes, made, before);
     output.print(&report, &report.lines())?;
-    Ok(Done::Well)
+    Ok(if well { Done::Well } else { Done::Failed })
 }
 
 /// What is to be written, and what there is to say about it.
@@ -109,6 +132,9 @@ fn plan_token(
     arguments: &Arguments,
     changes: &mut Changes,
 ) -> Result<Option<String>, InitError> {
+    if arguments.from_guide && guide::plan_token(folder, changes)? {
+        return Ok(None);
+    }
     if folder.keeps(Kind::Token) {
         if arguments.token_file.is_some() {
             changes.notes.push("The token is kept; --token-file was not looked at.".to_owned());

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use ureq::http::Uri;
 
 use crate::ctl::check::{Finding, State};
-use crate::ctl::output::Output;
+use crate::ctl::output::{Line, Output};
 use crate::ctl::test::alert::Alert;
 use crate::ctl::test::undo::Undo;
 use crate::ctl::test::webhook::Webhook;
@@ -56,10 +56,10 @@ Examples:
   sudo webhookctl test --url https://webhook.example.org:5001/blockip
   printf %s \"$TOKEN\" | sudo webhookctl test --token-file -
 
-The address is one that nobody has, its block ends after a minute at the latest, and
-is lifted at the end, as it is after a failure and after Ctrl-C. The token is the
-first that webhookd's file holds as it is; where all are digests, one is made for
-this test alone and revoked again.
+The address is one that nobody has. Its block is lifted at the end, also after a
+failure and after Ctrl-C, and ends after a minute by itself. The token is the
+first that webhookd's file holds as it is; where all are digests, one is made
+for this test alone and revoked again.
 
 Exit status: 0 every step was well, 1 bad input, 2 a step was not.";
 
@@ -84,8 +84,8 @@ pub(super) async fn test(
     };
     undo.all(privd, &mut steps).await;
     let well = ended.is_some() && steps.are_well();
-    let mut lines: Vec<String> = steps.0.iter().flat_map(Step::lines).collect();
-    lines.push(if well { "All is well." } else { "Not all is well." }.to_owned());
+    let mut lines: Vec<Line> = steps.0.iter().flat_map(Step::lines).collect();
+    lines.push(if well { "All is well." } else { "Not all is well." }.to_owned().into());
     output.print(&steps.0, &lines)?;
     Ok(if well { Done::Well } else { Done::Failed })
 }
@@ -151,7 +151,7 @@ impl Steps {
 }
 
 impl Step {
-    fn lines(&self) -> Vec<String> {
+    fn lines(&self) -> Vec<Line> {
         self.finding.text(&format!("{} ({} ms)", self.step, self.took_ms))
     }
 }

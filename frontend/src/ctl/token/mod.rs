@@ -10,8 +10,9 @@ use clap::Subcommand;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
-use crate::ctl::output::Output;
+use crate::ctl::output::{Line, Output};
 use crate::ctl::outside::{shown, shown_path};
+use crate::ctl::table::Table;
 use crate::ctl::{CtlError, Done};
 use crate::server::auth::Tokens;
 use crate::server::auth::tokens::Token;
@@ -61,9 +62,9 @@ Examples:
   sudo webhookctl token list
   sudo webhookctl token revoke init
 
-What is changed counts from webhookd's next request on, without a restart, also on
-connections that are open. To replace a token without a gap: add one, put it into
-Kibana's connector, try that, revoke the old one.
+What is changed counts from webhookd's next request on, without a restart, also
+on connections that are open. To replace a token without a gap: add one, put it
+into Kibana's connector, try that, revoke the old one.
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -106,11 +107,13 @@ struct Added<'a> {
 
 fn tell_added(name: &Name, secret: Option<&str>, output: &Output) -> std::io::Result<()> {
     let lines = match secret {
-        None => vec![format!("The token {name} lets in from now on.")],
+        None => vec![Line::from(format!("The token {name} lets in from now on."))],
         Some(secret) => vec![
-            format!("The token {name} lets in from now on. It is shown this once; webhookd"),
-            "keeps its digest alone. For the connector's headers:".to_owned(),
-            format!("Authorization: Bearer {secret}"),
+            Line::from(format!(
+                "The token {name} lets in from now on. It is shown this once, and its digest alone \
+                 is kept. For the connector's headers:"
+            )),
+            Line::Whole(format!("  Authorization: Bearer {secret}")),
         ],
     };
     let added = Added { name: name.to_string(), date: secret::today(), token: secret };
@@ -132,9 +135,9 @@ impl Row {
         Self { name: shown(&token.name), date, kept }
     }
 
-    fn line(&self, width: usize) -> String {
+    fn cells(&self) -> [String; 3] {
         let date = self.date.as_deref().unwrap_or("-");
-        format!("{:<width$}  {date:<10}  {}", self.name, self.kept)
+        [self.name.clone(), date.to_owned(), self.kept.to_owned()]
     }
 }
 
@@ -144,14 +147,17 @@ fn list(file: &Path, output: &Output) -> Result<(), CtlError> {
     }
     let tokens = Tokens::load(file).map_err(TokenFileError::Tokens)?;
     let rows: Vec<Row> = tokens.each().iter().map(Row::new).collect();
-    let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
-    let width = width.max("NAME".len());
-    let mut lines = vec![format!("{:<width$}  {:<10}  KEPT AS", "NAME", "SINCE")];
-    lines.extend(rows.iter().map(|row| row.line(width)));
+    let mut table = Table::new(["NAME", "SINCE", "KEPT AS"], 0, NO_NUMBERS);
+    rows.iter().for_each(|row| table.push(row.cells()));
+    let mut lines = table.lines(None);
     if tokens.each().iter().any(|token| token.is_plain) {
-        lines.push(String::new());
-        lines.push(format!("Who may read {} has those that are plain. To keep", shown_path(file)));
-        lines.push("only the digest of one: add another, change Kibana's, revoke it.".to_owned());
+        lines.push(String::new().into());
+        let advice = format!(
+            "Who may read {} has those that are plain. To keep the digest alone of one: add another, \
+             put it into Kibana's connector, and revoke it.",
+            shown_path(file)
+        );
+        lines.push(advice.into());
     }
     Ok(output.print(&rows, &lines)?)
 }
@@ -173,5 +179,7 @@ fn tell_revoked(name: &str, others: &[String], output: &Output) -> std::io::Resu
     output.print(&Revoked { name, still_in_as: others }, &lines)
 }
 
+/// No column of the table is set to the right.
+const NO_NUMBERS: usize = usize::MAX;
 /// Where webhookd looks.
 pub(super) const CONFIG: &str = "/etc/webhookd/webhookd.toml";
