@@ -104,7 +104,7 @@ mod tests {
 
     fn text(kibana: &Kibana) -> Vec<String> {
         let lines = kibana.lines().into_iter();
-        lines.map(|Line::Folded(line)| Line::Whole(line) | line).collect()
+        lines.map(|(Line::Folded(line) | Line::Whole(line))| line).collect()
     }
 
     #[test]
