@@ -456,6 +456,12 @@ pub fn binaries() -> &'static Path {
     })
 }
 
+/// The words of what webhookctl tells people, however its lines are folded.
+#[must_use]
+pub fn unfolded(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn confined_view(server: &Place, directory: &Path) -> Place {
     let (binaries, at) = (binaries().display(), directory.display());
     server.view(&format!("BIN={binaries}; cd {at}; {CONFINED}"))

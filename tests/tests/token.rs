@@ -10,7 +10,7 @@ use std::process::Stdio;
 use serde_json::Value;
 use tests::World;
 use tests::https::{self, lets_in};
-use tests::world::{AS_WEBHOOKD, UID};
+use tests::world::{AS_WEBHOOKD, UID, unfolded};
 
 /// A token of the right length that nobody was given.
 const NEW: &str = "0123456789abcdef0123456789abcdef";
@@ -132,11 +132,12 @@ fn what_cannot_be_done_is_one_sentence_with_the_mend_and_changes_nothing() {
         ("list --token-file /nowhere", 2, "/nowhere is not there; `webhookctl init`"),
     ] {
         let (text, found) = token(&world, arguments);
+        let text = unfolded(&text);
         assert!(found == code && text.contains(words), "{arguments}: {found} {text}");
     }
     let list = ["/mnt/webhookctl", "token", "list"];
     let output = world.confined.run(&[&AS_WEBHOOKD[..], &list].concat());
-    let text = String::from_utf8_lossy(&output.stderr);
+    let text = unfolded(&String::from_utf8_lossy(&output.stderr));
     assert!(output.status.code() == Some(2) && text.contains("sudo webhookctl token"), "{text}");
     assert_eq!(world.read("token"), before);
     assert!(lets_in(&mut world.connection(), &world.token));
