@@ -110,8 +110,8 @@ fn tell(found: &Found, journal: &Journal) {
 struct Stamp {
     /// Device, inode, size, seconds and nanoseconds of its last change; None where there is none.
     identity: Option<(u64, u64, u64, i64, i64)>,
-    /// The kernel's clock for files ticks so seldom that a change just after it was taken may show
-    /// the same.
+    /// Before Linux 6.13 the kernel's clock for files ticks so seldom that a change just after it was
+    /// taken may show the same.
     is_settled: bool,
 }
 
@@ -180,6 +180,19 @@ mod tests {
             }
             assert!(finds(new) && !finds(old), "round {round}");
         }
+    }
+
+    /// Newer kernels have finer stamps, by which the test above would not fail.
+    #[test]
+    fn a_stamp_is_believed_only_when_a_later_change_would_show() {
+        let file = tempfile::NamedTempFile::new().unwrap().as_file().metadata().unwrap();
+        let nanoseconds = file.ctime_nsec().try_into().unwrap();
+        let changed = Duration::new(file.ctime().try_into().unwrap(), nanoseconds);
+        let changed = SystemTime::UNIX_EPOCH + changed;
+        assert!(!is_settled(&file, changed + TICK));
+        assert!(is_settled(&file, changed + TICK + Duration::from_millis(1)));
+        // The clock was set back.
+        assert!(!is_settled(&file, changed - Duration::from_secs(1)));
     }
 
     #[test]
