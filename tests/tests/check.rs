@@ -287,6 +287,23 @@ fn a_full_disk_a_late_certificate_and_an_operator_who_could_be_shut_out_are_prob
         let report = Report::of(&machine, "webhookctl check --no-trial");
         assert_eq!(report.line("certificate", words)["state"], state);
     }
+    // Nobody here can sign its successor: --renew would refuse, and is not what is advised.
+    let certificate = certificate_of("5");
+    machine.sh(&format!(
+        "rm /etc/webhookd/tls/ca.*; cat >/etc/webhookd/tls/cert.pem <<'END'\n{certificate}\nEND"
+    ));
+    assert!(!machine.run("webhookctl init --renew").status.success());
+    let report = Report::of(&machine, "webhookctl check --no-trial");
+    let mend = report.line("certificate", "expires on")["mend"].as_str().unwrap().to_owned();
+    let (choice, commands) = mend.split_once('\n').unwrap();
+    assert!(
+        choice.starts_with("put its successor there; or") && !mend.contains("--renew"),
+        "{mend}"
+    );
+    machine.sh(commands);
+    let report = Report::of(&machine, "webhookctl check --no-trial");
+    assert_eq!((report.code, &report.line("certificate", "issued by")["state"]), (0, &"ok".into()));
+
     // sudo keeps nothing of the login's environment.
     let logged_in = "SSH_CONNECTION='203.0.113.9 5022 10.9.0.1 22' sh -c \
         'env -i /usr/sbin/webhookctl check --no-trial --json; exit $?' ;:";
