@@ -2,7 +2,7 @@
 //! what mends it.
 
 use serde_json::Value;
-use tests::world::AS_WEBHOOKD;
+use tests::world::{AS_WEBHOOKD, unfolded};
 use tests::{Container, World, until};
 
 /// What `check` reported.
@@ -287,12 +287,29 @@ fn a_full_disk_a_late_certificate_and_an_operator_who_could_be_shut_out_are_prob
         let report = Report::of(&machine, "webhookctl check --no-trial");
         assert_eq!(report.line("certificate", words)["state"], state);
     }
+    // Nobody here can sign its successor: --renew would refuse, and is not what is advised.
+    let certificate = certificate_of("5");
+    machine.sh(&format!(
+        "rm /etc/webhookd/tls/ca.*; cat >/etc/webhookd/tls/cert.pem <<'END'\n{certificate}\nEND"
+    ));
+    assert!(!machine.run("webhookctl init --renew").status.success());
+    let report = Report::of(&machine, "webhookctl check --no-trial");
+    let mend = report.line("certificate", "expires on")["mend"].as_str().unwrap().to_owned();
+    let (choice, commands) = mend.split_once('\n').unwrap();
+    assert!(
+        choice.starts_with("put its successor there; or") && !mend.contains("--renew"),
+        "{mend}"
+    );
+    machine.sh(commands);
+    let report = Report::of(&machine, "webhookctl check --no-trial");
+    assert_eq!((report.code, &report.line("certificate", "issued by")["state"]), (0, &"ok".into()));
+
     // sudo keeps nothing of the login's environment.
     let logged_in = "SSH_CONNECTION='203.0.113.9 5022 10.9.0.1 22' sh -c \
         'env -i /usr/sbin/webhookctl check --no-trial --json; exit $?' ;:";
     let report = Report::of(&machine, logged_in);
     let line = report.line("your address", "203.0.113.9, from which you are logged in");
-    assert!(line["mend"].as_str().unwrap().contains("never-block"), "{line}");
+    assert!(line["mend"].as_str().unwrap().contains("never-block add 203.0.113.9"), "{line}");
     machine.sh("echo 'never-block = [\"203.0.113.9\"]' >>/etc/webhookd/privd.toml
         systemctl reload webhook-privd");
     until("the address is protected", 20, || {
@@ -366,23 +383,24 @@ fn where_nothing_is_configured_each_check_still_says_its_word() {
     let (text, code) = world.ctl(&["check"]);
     assert_eq!(code, 2, "{text}");
     for words in [
-        "ok      ufw: version 0.36",
-        "ok      ufw active: enabled",
-        "problem files: cannot be checked: /etc/webhookd/webhookd.toml: cannot be read",
-        "note    units: systemd does not run here",
-        "ok      trial block: 192.0.2.254 was blocked in ",
-        "ok      trial block: 192.0.2.254 was lifted again",
+        "ok       ufw: version 0.36",
+        "ok       ufw active: enabled",
+        "problem  files: cannot be checked: /etc/webhookd/webhookd.toml: cannot be read",
+        "note     units: systemd does not run here",
+        "ok       trial block: 192.0.2.254 was blocked in ",
+        "ok       trial block: 192.0.2.254 was lifted again",
     ] {
         assert!(text.contains(words), "{words}\n{text}");
     }
+    let (folded, _) = world.ctl_folded(&["check", "--no-trial"]);
     assert!(
-        text.lines().all(|line| line.chars().count() <= 80 || line.contains("mend: ")),
-        "{text}"
+        folded.lines().all(|line| line.chars().count() <= 80 || line.contains("mend: ")),
+        "{folded}"
     );
     assert!(!world.ufw("status").contains("192.0.2.254"));
 
     let output = world.confined.run(&[&AS_WEBHOOKD[..], &["/mnt/webhookctl", "check"]].concat());
     assert_eq!(output.status.code(), Some(2));
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let complaint = unfolded(&String::from_utf8_lossy(&output.stderr));
     assert!(complaint.contains("run it as root: sudo webhookctl check"), "{complaint}");
 }

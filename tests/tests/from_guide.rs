@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::https::{Answer, Client, JSON, exchange, request};
+use tests::world::unfolded;
 use tests::{Container, World, until};
 
 /// As `openssl rand -hex 24` makes it.
@@ -55,7 +56,7 @@ fn report(machine: &Container, options: &str) -> (Value, i32) {
 /// At a terminal, where somebody answers.
 fn answered(machine: &Container, answer: &str) -> String {
     let command = "script -qec 'webhookctl init --from-guide' /dev/null";
-    machine.sh(&format!("echo {answer} | {command}")).replace('\r', "")
+    unfolded(&machine.sh(&format!("echo {answer} | {command}")).replace('\r', ""))
 }
 
 /// Posts with the guide's token, as the connector that is there already does.
@@ -132,7 +133,7 @@ fn the_guides_token_and_denies_go_on_and_what_is_left_of_it_is_named() {
     }
 
     let before = state(&machine);
-    let text = machine.sh("webhookctl init --from-guide --take-over");
+    let text = unfolded(&machine.sh("webhookctl init --from-guide --take-over"));
     for words in ["No deny is left", "among the accepted ones already"] {
         assert!(text.contains(words), "{words}: {text}");
     }
@@ -152,11 +153,11 @@ fn delete_what_is_named(machine: &Container) {
         }
     }
     machine.sh("sed -i '/webhookd/d; /block_ip/d' /etc/sudoers");
-    let text = machine.sh("webhookctl init --from-guide");
+    let text = unfolded(&machine.sh("webhookctl init --from-guide"));
     assert!(text.contains("Nothing else of the guide's set-up is left."), "{text}");
     // But for the deny of the network, which is the administrator's to judge.
     machine.sh("ufw delete deny from 198.51.100.0/28; ufw delete deny from 198.51.100.77");
-    let text = machine.sh("webhookctl check --no-trial");
+    let text = unfolded(&machine.sh("webhookctl check --no-trial"));
     assert!(text.contains("the guide: nothing of its set-up is left"), "{text}");
     assert_eq!(post(machine, ATTACKER).outcomes(), ["already-blocked"]);
 }
@@ -171,7 +172,7 @@ fn without_privd_nothing_is_taken_over_and_it_is_said_what_to_start() {
     ));
     let before = state(&machine);
     let output = machine.run("webhookctl init --from-guide --take-over");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = unfolded(&String::from_utf8_lossy(&output.stdout));
     assert_eq!(output.status.code(), Some(2), "{text}");
     for words in
         ["webhook-privd cannot be reached", "sudo webhookctl init --from-guide --take-over"]

@@ -103,8 +103,7 @@ mod tests {
     }
 
     fn text(kibana: &Kibana) -> Vec<String> {
-        let lines = kibana.lines().into_iter();
-        lines.map(|(Line::Folded(line) | Line::Whole(line))| line).collect()
+        kibana.lines().iter().map(Line::plain).collect()
     }
 
     #[test]

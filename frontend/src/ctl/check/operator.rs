@@ -1,7 +1,5 @@
 //! The addresses that people are logged in from by SSH: an alert must not shut them out.
 
-use std::net::IpAddr;
-
 use protocol::Target;
 
 use crate::ctl::check::finding::{Finding, Findings, Unmade};
@@ -22,7 +20,11 @@ pub(super) async fn addresses(privd: &PrivdClient) -> Findings {
             None => {
                 let what =
                     format!("{address}, from which {who} logged in, could be blocked by an alert");
-                if yours { Finding::problem(what, mend(address)) } else { Finding::note(what) }
+                if yours {
+                    Finding::problem(what, format!("webhookctl never-block add {address}"))
+                } else {
+                    Finding::note(what)
+                }
             }
         });
     }
@@ -30,10 +32,4 @@ pub(super) async fn addresses(privd: &PrivdClient) -> Findings {
         findings.push(Finding::ok("nobody is logged in by SSH"));
     }
     Ok(findings)
-}
-
-fn mend(address: IpAddr) -> String {
-    format!(
-        "add \"{address}\" to never-block in /etc/webhookd/privd.toml\nsystemctl reload webhook-privd"
-    )
 }

@@ -1,7 +1,7 @@
 //! `webhookctl init`: makes what a host needs to serve Kibana, and says what it did.
 //!
-//! The package runs it at each installation and upgrade: it asks nothing, and what is there already
-//! stays as it is. Everything is worked out first and written at the end.
+//! The package runs it at each installation and upgrade: it asks nothing (but with --from-guide, at a
+//! terminal), and what is there already stays as it is. Everything is worked out first and written at the end.
 
 mod configuration;
 mod credentials;
