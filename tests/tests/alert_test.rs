@@ -103,8 +103,10 @@ fn every_step_is_told_and_nothing_is_left() {
 #[test]
 fn people_read_each_step_with_its_time_within_80_columns() {
     let world = World::new();
-    let (text, code) = world.ctl(&["test", "--config", &world.path("webhookd.toml")]);
-    assert!(code == 0 && text.ends_with("All is well.\n"), "{text}");
+    let config = world.path("webhookd.toml");
+    let output = world.confined.run(&["/mnt/webhookctl", "test", "--config", &config]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.ends_with("All is well.\n"), "{text}");
     let long = text.lines().filter(|line| line.chars().count() > 80);
     assert_eq!(long.count(), 0, "{text}");
     let text = unfolded(&text);
@@ -118,7 +120,7 @@ fn people_read_each_step_with_its_time_within_80_columns() {
     ] {
         let words_of = ["test"].into_iter().chain(arguments.split(' ')).collect::<Vec<_>>();
         let (text, code) = world.ctl(&words_of);
-        assert!(code == 1 && unfolded(&text).contains(words), "{arguments}: {code} {text}");
+        assert!(code == 1 && text.contains(words), "{arguments}: {code} {text}");
     }
 }
 
