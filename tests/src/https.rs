@@ -126,6 +126,22 @@ pub fn exchange(connection: &mut Connection, request: &str) -> std::io::Result<A
     read_answer(connection)
 }
 
+/// Whether a client with this token is let in: then it learns that there is nothing at /. Without a
+/// body, which webhookd would not read from a stranger, the connection stays usable.
+///
+/// # Panics
+/// When the connection ends, or the answer is another.
+#[must_use]
+pub fn lets_in(connection: &mut Connection, token: &str) -> bool {
+    let token = format!("Bearer {token}");
+    let request = request("GET", "/", &[("Authorization", &token)], "");
+    match exchange(connection, &request).expect("the connection lives").status {
+        404 => true,
+        401 => false,
+        other => panic!("{other}"),
+    }
+}
+
 /// Reads one answer.
 ///
 /// # Errors

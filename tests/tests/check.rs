@@ -2,7 +2,7 @@
 //! what mends it.
 
 use serde_json::Value;
-use tests::world::AS_WEBHOOKD;
+use tests::world::{AS_WEBHOOKD, unfolded};
 use tests::{Container, World, until};
 
 /// What `check` reported.
@@ -287,6 +287,23 @@ fn a_full_disk_a_late_certificate_and_an_operator_who_could_be_shut_out_are_prob
         let report = Report::of(&machine, "webhookctl check --no-trial");
         assert_eq!(report.line("certificate", words)["state"], state);
     }
+    // Nobody here can sign its successor: --renew would refuse, and is not what is advised.
+    let certificate = certificate_of("5");
+    machine.sh(&format!(
+        "rm /etc/webhookd/tls/ca.*; cat >/etc/webhookd/tls/cert.pem <<'END'\n{certificate}\nEND"
+    ));
+    assert!(!machine.run("webhookctl init --renew").status.success());
+    let report = Report::of(&machine, "webhookctl check --no-trial");
+    let mend = report.line("certificate", "expires on")["mend"].as_str().unwrap().to_owned();
+    let (choice, commands) = mend.split_once('\n').unwrap();
+    assert!(
+        choice.starts_with("put its successor there; or") && !mend.contains("--renew"),
+        "{mend}"
+    );
+    machine.sh(commands);
+    let report = Report::of(&machine, "webhookctl check --no-trial");
+    assert_eq!((report.code, &report.line("certificate", "issued by")["state"]), (0, &"ok".into()));
+
     // sudo keeps nothing of the login's environment.
     let logged_in = "SSH_CONNECTION='203.0.113.9 5022 10.9.0.1 22' sh -c \
         'env -i /usr/sbin/webhookctl check --no-trial --json; exit $?' ;:";
@@ -375,14 +392,15 @@ fn where_nothing_is_configured_each_check_still_says_its_word() {
     ] {
         assert!(text.contains(words), "{words}\n{text}");
     }
+    let (folded, _) = world.ctl_folded(&["check", "--no-trial"]);
     assert!(
-        text.lines().all(|line| line.chars().count() <= 80 || line.contains("mend: ")),
-        "{text}"
+        folded.lines().all(|line| line.chars().count() <= 80 || line.contains("mend: ")),
+        "{folded}"
     );
     assert!(!world.ufw("status").contains("192.0.2.254"));
 
     let output = world.confined.run(&[&AS_WEBHOOKD[..], &["/mnt/webhookctl", "check"]].concat());
     assert_eq!(output.status.code(), Some(2));
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let complaint = unfolded(&String::from_utf8_lossy(&output.stderr));
     assert!(complaint.contains("run it as root: sudo webhookctl check"), "{complaint}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::https::{Answer, Client, JSON, exchange, request};
+use tests::world::unfolded;
 use tests::{Container, World, until};
 
 /// As `openssl rand -hex 24` makes it.
@@ -55,7 +56,7 @@ fn report(machine: &Container, options: &str) -> (Value, i32) {
 /// At a terminal, where somebody answers.
 fn answered(machine: &Container, answer: &str) -> String {
     let command = "script -qec 'webhookctl init --from-guide' /dev/null";
-    unfolded(&machine.sh(&format!("echo {answer} | {command}")))
+    unfolded(&machine.sh(&format!("echo {answer} | {command}")).replace('\r', ""))
 }
 
 /// Posts with the guide's token, as the connector that is there already does.
@@ -68,11 +69,6 @@ fn post(machine: &Container, address: &str) -> Answer {
     let body = json!({ "ip": address }).to_string();
     let request = request("POST", "/blockip", &headers, &body);
     exchange(&mut client.handshake(stream, "10.9.0.1"), &request).unwrap()
-}
-
-/// Text for people, unfolded.
-fn unfolded(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// All that init could change.
@@ -196,12 +192,6 @@ fn without_privd_nothing_is_taken_over_and_it_is_said_what_to_start() {
     assert!(machine.sh("ufw status").contains("10.9.0.2"));
 }
 
-/// What webhookctl says, unfolded, and its exit status.
-fn said(world: &World, arguments: &[&str]) -> (String, i32) {
-    let (text, status) = world.ctl(arguments);
-    (unfolded(&text), status)
-}
-
 /// A host without anything of webhookd's, and with this of the guide's in /etc.
 fn host_with(files: &[(&str, &str)]) -> World {
     let world = World::without_daemons("true");
@@ -228,7 +218,7 @@ fn a_token_that_could_be_guessed_is_refused_and_a_new_one_made() {
     ] {
         let world = host_with(&[("webhook_server.env", env)]);
         let folder = world.path("made");
-        let (text, status) = said(&world, &["init", "--from-guide", "--directory", &folder]);
+        let (text, status) = world.ctl(&["init", "--from-guide", "--directory", &folder]);
         assert_eq!(status, 0, "{text}");
         assert!(
             text.contains("The guide's token is not taken over") && text.contains(words),
@@ -250,7 +240,7 @@ fn on_a_host_without_the_package_the_guides_token_is_the_only_one() {
         host_with(&[("webhook_server.env", &env), ("systemd/system/webhookd.service", unit)]);
     let folder = world.path("made");
     let init = ["init", "--from-guide", "--directory", &folder];
-    let (text, status) = said(&world, &init);
+    let (text, status) = world.ctl(&init);
     assert_eq!(status, 0, "{text}");
     assert!(text.contains("so that webhookd does not run at all"), "{text}");
     let token = fs::read_to_string(format!("{folder}/token")).unwrap();
@@ -259,14 +249,14 @@ fn on_a_host_without_the_package_the_guides_token_is_the_only_one() {
         "{token}"
     );
     assert!(!text.contains(TOKEN), "{text}");
-    let (text, _) = said(&world, &init);
+    let (text, _) = world.ctl(&init);
     assert!(text.contains("among the accepted ones already"), "{text}");
     assert_eq!(fs::read_to_string(format!("{folder}/token")).unwrap(), token);
     for (options, words) in [
         (&["--take-over"][..], "--from-guide"),
         (&["--from-guide", "--token-file", "/x"], "cannot be used"),
     ] {
-        let (text, status) = said(&world, &[&["init"], options].concat());
+        let (text, status) = world.ctl(&[&["init"], options].concat());
         assert!(status == 1 && text.contains(words), "{options:?}: {text}");
     }
 }
@@ -274,8 +264,7 @@ fn on_a_host_without_the_package_the_guides_token_is_the_only_one() {
 #[test]
 fn where_nothing_of_the_guide_is_there_that_is_said() {
     let world = host_with(&[]);
-    let (text, status) =
-        said(&world, &["init", "--from-guide", "--directory", &world.path("made")]);
+    let (text, status) = world.ctl(&["init", "--from-guide", "--directory", &world.path("made")]);
     assert_eq!(status, 0, "{text}");
     for words in [
         "There is no /etc/webhook_server.env",

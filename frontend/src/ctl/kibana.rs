@@ -83,8 +83,8 @@ const BEFORE_9_2: [&str; 3] = [
     "           There leave Authorization out: basic authentication, user",
     "           webhookd, the token as password",
 ];
-/// `{{context.source.ip}}` is empty for Security rules.
-const BODY: &str = r#"{"ip":"{{context.alerts.0.source.ip}}",
+/// The body of a rule's action. `{{context.source.ip}}` is empty for Security rules.
+pub(super) const BODY: &str = r#"{"ip":"{{context.alerts.0.source.ip}}",
  "rule_name":"{{context.rule.name}}",
  "alert_id":"{{alert.id}}"}"#;
 

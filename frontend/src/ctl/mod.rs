@@ -3,8 +3,10 @@
 mod block;
 mod certificate;
 mod check;
+mod edit;
 mod guide;
 mod hits;
+mod https;
 mod init;
 mod kibana;
 mod list;
@@ -19,6 +21,9 @@ mod sessions;
 mod show;
 mod status;
 mod table;
+mod test;
+mod token;
+mod trial;
 mod unblock;
 mod usage;
 
@@ -71,6 +76,8 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::Init(how) => Ok(init::init(how, &privd, output).await?),
         Command::Check(how) => check::check(&privd, output, how).await,
         Command::NeverBlock(arguments) => never_block::never_block(&privd, output, arguments).await,
+        Command::Test(how) => test::test(&privd, output, how).await,
+        Command::Token(arguments) => token::token(arguments, output),
         Command::Manual => manual::manual(Arguments::command(), output),
         Command::Completions(which) => manual::completions(Arguments::command(), which, output),
     }
@@ -115,6 +122,10 @@ enum Command {
     Check(check::Arguments),
     /// List and change the networks that no alert may block, in force at once
     NeverBlock(never_block::Arguments),
+    /// Post an alert to webhookd as Kibana does, follow it to the kernel, and lift its block again
+    Test(test::Arguments),
+    /// Say who may post: add, list and revoke tokens
+    Token(token::Arguments),
     /// Print the manual page
     #[command(hide = true)]
     Manual,
@@ -135,6 +146,8 @@ Examples:
   webhookctl init --help
   webhookctl check
   webhookctl never-block add 203.0.113.0/24
+  webhookctl test
+  webhookctl token add kibana-2
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -176,14 +189,16 @@ fn seconds(text: &str) -> Result<u32, String> {
 enum CtlError {
     #[error("{}", explained(.0))]
     Privd(#[from] PrivdError),
-    #[error("looks at what root alone may see; run it as root: sudo webhookctl check")]
-    NotRoot,
+    #[error("looks at what root alone may see; run it as root: sudo webhookctl {0}")]
+    NotRoot(&'static str),
     #[error("the system refuses a runtime: {0}")]
     Runtime(std::io::Error),
     #[error("the output cannot be written: {0}")]
     Output(#[from] std::io::Error),
     #[error(transparent)]
     Init(#[from] init::InitError),
+    #[error(transparent)]
+    Token(#[from] token::TokenFileError),
     #[error("no live block is of the rule '{name}': {there_are}")]
     NoSuchRule { name: String, there_are: String },
     #[error(transparent)]
@@ -197,6 +212,7 @@ impl CtlError {
         match self {
             Self::Init(error) if error.is_bad_input() => 1,
             Self::NeverBlock(error) if error.is_bad_input() => 1,
+            Self::Token(error) if error.is_bad_input() => 1,
             Self::NoSuchRule { .. } | Self::Targets(_) => 1,
             _ => 2,
         }

@@ -48,8 +48,8 @@ mod tests {
                  example 198.51.100.7 or 2001:db8::/64; see --help",
             ),
             (
-                "lst",
-                "unrecognized subcommand 'lst'; tip: a similar subcommand exists: 'list'; see --help",
+                "chek",
+                "unrecognized subcommand 'chek'; tip: a similar subcommand exists: 'check'; see --help",
             ),
             (
                 "list --sort colour",

@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use crate::server::attempts::Attempts;
 use crate::server::auth::Way;
 use crate::server::auth::credential::{Credential, Unclear};
+use crate::server::journal::Journal;
 use crate::server::places::Source;
 use crate::server::reload::Access;
 
@@ -92,6 +93,7 @@ pub fn authenticated(
     attempts: &Attempts,
     address: IpAddr,
     presented: Presented<'_>,
+    journal: &Journal,
     now: Instant,
 ) -> Result<Caller, Rejection> {
     let authorities = access.client_authorities.as_ref();
@@ -106,7 +108,8 @@ pub fn authenticated(
         // Exactly this address: a neighbour in its network shall not use its attempts up.
         .begin(Source::Address(address), now)
         .map_err(|seconds| Rejection { retry_after: Some(seconds), ..SLOWED })?;
-    let name = credential.find(&access.tokens).ok_or(WRONG)?.to_owned();
+    let tokens = access.tokens.tokens(journal);
+    let name = credential.find(&tokens).ok_or(WRONG)?.to_owned();
     attempt.was_right();
     Ok(Caller { address, name, way: credential.way })
 }

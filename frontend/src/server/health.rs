@@ -25,15 +25,21 @@ pub async fn ready(privd: &PrivdClient) -> HttpResponse {
     }
 }
 
-/// Whether it is, and if not, why and what to run.
-pub async fn ready_in_words(privd: &PrivdClient, certificate_ends: Option<i64>) -> HttpResponse {
+/// Whether it is, and if not, why and what to run. A mistake in the token file keeps no alert from
+/// being obeyed, but it would keep webhookd from starting again.
+pub async fn ready_in_words(
+    privd: &PrivdClient,
+    certificate_ends: Option<i64>,
+    mistake: Option<String>,
+) -> HttpResponse {
     let status = privd.status().await;
     let obstacles = obstacles(&status, certificate_ends);
+    let mistake = mistake.map(|mistake| format!("; {mistake}")).unwrap_or_default();
     match status {
-        Ok(status) if obstacles.is_empty() => answer::fine(&well(&status)),
+        Ok(status) if obstacles.is_empty() => answer::fine(&(well(&status) + &mistake)),
         _ => answer::error(
             StatusCode::SERVICE_UNAVAILABLE,
-            &format!("not ready: {}", obstacles.join("; ")),
+            &format!("not ready: {}{mistake}", obstacles.join("; ")),
         ),
     }
 }

@@ -1,5 +1,5 @@
 //! What SIGHUP reads again: who may post, and the certificate that is shown. It is exchanged as a
-//! whole, between two requests or handshakes, and no connection ends by it.
+//! whole, between two requests or handshakes, and no connection ends by it. Tokens need no signal.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tokio::signal::unix::Signal;
 use x509_parser::parse_x509_certificate;
 
 use crate::server::StartError;
-use crate::server::auth::Tokens;
+use crate::server::auth::TokenFile;
 use crate::server::auth::certificate::ClientAuthorities;
 use crate::server::config::{Config, Networks};
 use crate::server::journal::Journal;
@@ -28,7 +28,7 @@ pub struct Access {
     /// Who may post.
     pub allow_clients: Networks,
     /// What lets them in.
-    pub tokens: Tokens,
+    pub tokens: TokenFile,
     /// Whose certificates let them in, too.
     pub client_authorities: Option<ClientAuthorities>,
     /// What they know us by.
@@ -47,7 +47,7 @@ impl Access {
         let authorities = config.tls.client_ca.as_deref().map(ClientAuthorities::load);
         let client_authorities = authorities.transpose()?;
         let tls = Arc::new(tls::server_config(&certificate, client_authorities.as_ref())?);
-        let tokens = Tokens::load(&config.token_file)?;
+        let tokens = TokenFile::open(&config.token_file)?;
         let allow_clients = config.allow_clients.clone();
         Ok(Self { allow_clients, tokens, client_authorities, certificate, tls })
     }
@@ -143,7 +143,8 @@ fn exchange(current: &Current, new: Access, path: &Path, log: &Logger) {
         None => "none".to_owned(),
     };
     let authorities = said(old.client_authorities != new.client_authorities, authorities);
-    let tokens = said(old.tokens != new.tokens, new.tokens.names());
+    let new_tokens = new.tokens.last();
+    let tokens = said(old.tokens.last() != new_tokens, new_tokens.names());
     let allowed = said(old.allow_clients != new.allow_clients, new.allow_clients.to_string());
     current.replace(new);
     info!(log, "read again: who may post and the certificate now, the rest at a restart";

@@ -72,7 +72,8 @@ pub async fn handle(
     // Read every few seconds by whoever watches: neither counted nor logged.
     match request.path() {
         "/readyz" if reads(request.method()) => {
-            return health::ready_in_words(&privd, access.certificate_ends()).await;
+            let mistake = access.tokens.mistake(&service.journal);
+            return health::ready_in_words(&privd, access.certificate_ends(), mistake).await;
         }
         "/metrics" if reads(request.method()) => {
             return metrics(&service, &privd, access.certificate_ends()).await;
@@ -126,7 +127,8 @@ fn authenticate(
 ) -> Result<Caller, Rejection> {
     let certificates = peer.map(|peer| peer.certificates.as_slice()).unwrap_or_default();
     let presented = Presented { headers, certificates };
-    admission::authenticated(access, &service.attempts, address, presented, Instant::now())
+    let Service { attempts, journal, .. } = service;
+    admission::authenticated(access, attempts, address, presented, journal, Instant::now())
 }
 
 fn turn_away(

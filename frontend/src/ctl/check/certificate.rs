@@ -23,7 +23,7 @@ pub(super) fn certificate(host: &Host) -> Findings {
     let damaged = || Unmade::Because(format!("{} is damaged", shown_path(path)));
     let says = Certificate::of(leaf).ok_or_else(damaged)?;
     let machine = Machine::read().map_err(|errno| Unmade::Because(errno.to_string()))?;
-    let renewal = Renewal::of(path);
+    let renewal = Renewal::of(path, Path::new(OURS));
     let mut findings = vec![
         judge_dates(says.from, says.until, now(), &renewal),
         judge_names(&says.names, &machine, &renewal),
@@ -88,12 +88,13 @@ struct Renewal {
 }
 
 impl Renewal {
-    /// Of the certificate at that path, tried out with the CA that lies beside it.
-    fn of(path: &Path) -> Self {
+    /// Of the certificate at that path, tried out with the CA that lies beside it; init's stands at
+    /// `inits`.
+    fn of(path: &Path, inits: &Path) -> Self {
         let (ca, key) = (path.with_file_name("ca.pem"), path.with_file_name("ca.key"));
         let shown_name = shown_path(path);
         let key_beside = shown_path(&path.with_file_name("key.pem"));
-        let ours = path == Path::new(OURS);
+        let ours = path == inits;
         let signs = || {
             let example = [San::Name("localhost".into())];
             Authority::read(&ca, &key).is_ok_and(|ca| ca.sign("localhost", &example).is_ok())
@@ -113,7 +114,7 @@ impl Renewal {
             let ca = if ca.exists() { " /etc/webhookd/tls/ca.*" } else { "" };
             format!(
                 "put its successor there; or let webhookctl make one, and a CA for Kibana to trust:\n\
-                 mkdir /etc/webhookd/before && mv {shown_name} {key_beside}{ca} /etc/webhookd/before\n\
+                 mkdir -p /etc/webhookd/before && mv {shown_name} {key_beside}{ca} /etc/webhookd/before\n\
                  webhookctl init\n{RELOAD}"
             )
         };
@@ -251,10 +252,26 @@ mod tests {
     }
 
     #[test]
-    fn what_renews_a_certificate_depends_on_who_made_it() {
+    fn what_renews_a_certificate_depends_on_who_can_sign_it() {
         let folder = tempfile::tempdir().unwrap();
-        let foreign = Renewal::of(&folder.path().join("cert.pem"));
-        assert!(!foreign.by_init && foreign.mend.starts_with("put its successor"), "not ours");
+        let at = |name: &str| folder.path().join(name);
+        let renewal = || Renewal::of(&at("cert.pem"), &at("cert.pem"));
+        let nobody = renewal();
+        assert!(!nobody.by_init && nobody.mend.contains("webhookctl init\n"), "{}", nobody.mend);
+        let foreign = Renewal::of(&at("cert.pem"), Path::new(OURS));
+        assert!(foreign.mend.starts_with("put its successor and the key"), "{}", foreign.mend);
+
+        let ca = Authority::make("srv", at("ca.pem")).unwrap();
+        std::fs::write(at("ca.pem"), &ca.certificate).unwrap();
+        let shared = renewal();
+        assert!(!shared.by_init && shared.mend.contains("--ca-key KEY"), "{}", shared.mend);
+        std::fs::write(at("ca.key"), ca.key()).unwrap();
+        let own = renewal();
+        assert!(own.by_init && own.mend == "webhookctl init --renew\nsystemctl reload webhookd");
+        let other = Authority::make("other", at("ca.pem")).unwrap();
+        std::fs::write(at("ca.key"), other.key()).unwrap();
+        let torn = renewal();
+        assert!(!torn.by_init && torn.mend.contains("ca.* "), "{}", torn.mend);
     }
 
     #[test]

@@ -8,18 +8,18 @@ use crate::ctl::program::ProgramError;
 
 /// What a check found.
 #[derive(Debug, Serialize)]
-pub(super) struct Finding {
-    pub(super) state: State,
+pub(in crate::ctl) struct Finding {
+    pub(in crate::ctl) state: State,
     /// A sentence or two, safe to print.
-    pub(super) message: String,
+    pub(in crate::ctl) message: String,
     /// How to mend it: a command or a sentence a line.
-    pub(super) mend: Option<String>,
+    pub(in crate::ctl) mend: Option<String>,
 }
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum State {
+pub(in crate::ctl) enum State {
     Ok,
     /// Worth knowing, and no failure.
     Note,
@@ -30,16 +30,33 @@ pub(super) enum State {
 pub(super) type Findings = Result<Vec<Finding>, Unmade>;
 
 impl Finding {
-    pub(super) fn ok(message: impl Into<String>) -> Self {
+    pub(in crate::ctl) fn ok(message: impl Into<String>) -> Self {
         Self { state: State::Ok, message: message.into(), mend: None }
     }
 
-    pub(super) fn note(message: impl Into<String>) -> Self {
+    pub(in crate::ctl) fn note(message: impl Into<String>) -> Self {
         Self { state: State::Note, message: message.into(), mend: None }
     }
 
-    pub(super) fn problem(message: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub(in crate::ctl) fn problem(message: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { state: State::Problem, message: message.into(), mend: Some(mend.into()) }
+    }
+
+    /// The line for people under this name; commands are left whole, to be copied.
+    pub(in crate::ctl) fn text(&self, name: &str) -> Vec<Printed> {
+        let (word, colour): (_, fn(&str) -> String) = match self.state {
+            State::Ok => ("ok", good),
+            State::Note => ("note", str::to_owned),
+            State::Problem => ("problem", bad),
+        };
+        let indent = " ".repeat(MARGIN.len().saturating_sub(word.len()));
+        let mut lines = vec![format!("{}{indent}{name}: {}", colour(word), self.message).into()];
+        let mut margin = "mend: ";
+        for command in self.mend.iter().flat_map(|mend| mend.lines()) {
+            lines.push(Printed::Whole(format!("{MARGIN}{margin}{command}")));
+            margin = "      ";
+        }
+        lines
     }
 }
 
@@ -63,22 +80,9 @@ impl Line {
         findings.into_iter().map(|finding| Self { check, finding }).collect()
     }
 
-    /// The line for people; commands are left whole, to be copied.
+    /// The line for people.
     pub(super) fn text(&self) -> Vec<Printed> {
-        let (word, colour): (_, fn(&str) -> String) = match self.finding.state {
-            State::Ok => ("ok", good),
-            State::Note => ("note", str::to_owned),
-            State::Problem => ("problem", bad),
-        };
-        let indent = " ".repeat(MARGIN.len().saturating_sub(word.len()));
-        let sentence = format!("{}{indent}{}: {}", colour(word), self.check, self.finding.message);
-        let mut lines = vec![sentence.into()];
-        let mut margin = "mend: ";
-        for command in self.finding.mend.iter().flat_map(|mend| mend.lines()) {
-            lines.push(Printed::Whole(format!("{MARGIN}{margin}{command}")));
-            margin = "      ";
-        }
-        lines
+        self.finding.text(self.check)
     }
 }
 

@@ -20,11 +20,13 @@ mod socket;
 mod trial;
 mod units;
 
-use crate::ctl::check::finding::{Findings, Line, State};
+use crate::ctl::check::finding::{Findings, Line};
 use crate::ctl::check::host::Host;
 use crate::ctl::output::{Line as Printed, Output, bad, good};
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::PrivdClient;
+
+pub(super) use crate::ctl::check::finding::{Finding, State};
 
 /// How to check.
 #[derive(clap::Args)]
@@ -40,7 +42,7 @@ pub(super) async fn check(
     arguments: &Arguments,
 ) -> Result<Done, CtlError> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(CtlError::NotRoot);
+        return Err(CtlError::NotRoot("check"));
     }
     let host = Host::new(privd::settled(privd).await);
     let mut lines: Vec<Line> =

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ctl::certificate::AuthorityError;
 use crate::ctl::outside::Unreadable;
-use crate::server::auth::TokenError;
+use crate::ctl::token::TokenFileError;
 
 /// A sentence that names the thing and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -35,13 +35,8 @@ pub(in crate::ctl) enum InitError {
     Authority(#[from] AuthorityError),
     #[error(transparent)]
     Guide(#[from] Unreadable),
-    #[error("the system gives no random numbers")]
-    Random,
-    // It begins with the name of the option.
-    #[error("--{0}")]
-    Token(#[source] TokenError),
-    #[error("--token-file: {} holds {count} tokens; give one that holds one", path.display())]
-    TokenCount { path: PathBuf, count: usize },
+    #[error(transparent)]
+    Token(#[from] TokenFileError),
     #[error("{} cannot be read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} cannot be written: {source}", path.display())]
@@ -63,17 +58,16 @@ impl InitError {
 
     /// Whether the command line asked for what cannot be done.
     pub(in crate::ctl) const fn is_bad_input(&self) -> bool {
-        matches!(
-            self,
+        match self {
+            Self::Token(error) => error.is_bad_input(),
             Self::Directory(_)
-                | Self::OtherAuthority(_)
-                | Self::CertificateThere(_)
-                | Self::NotOurs(_)
-                | Self::Authority(
-                    AuthorityError::Unusable { .. } | AuthorityError::Untrusted { .. }
-                )
-                | Self::Token(_)
-                | Self::TokenCount { .. }
-        )
+            | Self::OtherAuthority(_)
+            | Self::CertificateThere(_)
+            | Self::NotOurs(_)
+            | Self::Authority(AuthorityError::Unusable { .. } | AuthorityError::Untrusted { .. }) => {
+                true
+            }
+            _ => false,
+        }
     }
 }

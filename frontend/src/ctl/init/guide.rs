@@ -12,8 +12,9 @@ use serde::Serialize;
 use crate::ctl::guide::{CERTIFICATE, Leftover, TOKEN_FILE};
 use crate::ctl::init::folder::{Folder, Kind};
 use crate::ctl::init::take_over::{Deny, Ending, somebody_is_there, take_over};
-use crate::ctl::init::{Arguments, Changes, InitError, token};
+use crate::ctl::init::{Arguments, Changes, InitError};
 use crate::ctl::output::Line;
+use crate::ctl::token::{self, Name, TokenFileError};
 use crate::privd_client::PrivdClient;
 use crate::server::auth::Tokens;
 use crate::times::local;
@@ -74,7 +75,7 @@ pub(super) fn plan_token(folder: &Folder, changes: &mut Changes) -> Result<bool,
         Err(error) => return Err(InitError::reading(Path::new(TOKEN_FILE))(error)),
     };
     let secret = secret(&text).unwrap_or_default();
-    let line = token::line(&secret, "guide");
+    let line = token::line(&secret, &Name::ours("guide"));
     // The server's own judgement, of the whole token and not of a part of it.
     let judged = Tokens::read(&line, Path::new(TOKEN_FILE));
     if let Err(why) = usable(judged, &secret) {
@@ -85,7 +86,7 @@ pub(super) fn plan_token(folder: &Folder, changes: &mut Changes) -> Result<bool,
     }
     let text = if folder.keeps(Kind::Token) {
         let text = folder.read(Kind::Token)?;
-        let known = Tokens::read(&text, &folder.file(Kind::Token)).map_err(InitError::Token)?;
+        let known = Tokens::read(&text, &folder.file(Kind::Token)).map_err(TokenFileError::from)?;
         if known.find(&secret).is_some() {
             changes.notes.push("The guide's token is among the accepted ones already.".to_owned());
             return Ok(true);
@@ -178,7 +179,7 @@ mod tests {
     #[test]
     fn a_token_that_could_be_guessed_or_misread_is_refused_with_the_reason() {
         let why = |secret: &str| {
-            let line = token::line(secret, "guide");
+            let line = token::line(secret, &Name::ours("guide"));
             usable(Tokens::read(&line, Path::new("/env")), secret).err()
         };
         assert_eq!(why("0123456789abcdef0123456789abcdef0123456789abcdef"), None);

@@ -1,7 +1,7 @@
 //! `webhookctl init`: makes what a host needs to serve Kibana, and says what it did.
 //!
-//! The package runs it at each installation and upgrade: it asks nothing, and what is there already
-//! stays as it is. Everything is worked out first and written at the end.
+//! The package runs it at each installation and upgrade: it asks nothing (but with --from-guide, at a
+//! terminal), and what is there already stays as it is. Everything is worked out first and written at the end.
 
 mod configuration;
 mod credentials;
@@ -12,7 +12,6 @@ mod outputs;
 mod protection;
 mod report;
 mod take_over;
-mod token;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +24,7 @@ use crate::ctl::init::protection::{Entry, Protection};
 use crate::ctl::init::report::Report;
 use crate::ctl::machine::Machine;
 use crate::ctl::output::Output;
+use crate::ctl::token::{self, Given, Name};
 use crate::privd_client::PrivdClient;
 
 pub(super) use crate::ctl::init::error::InitError;
@@ -141,11 +141,12 @@ fn plan_token(
         }
         return Ok(None);
     }
+    let name = Name::ours("init");
     let (line, made) = match &arguments.token_file {
-        Some(path) => (token::take(path)?, None),
+        Some(path) => (Given::read(path, "--token-file")?.line(&name), None),
         None => {
             let secret = token::make()?;
-            (token::line(&secret, token::NAME), Some(secret))
+            (token::line(&secret, &name), Some(secret))
         }
     };
     changes.files.push(folder.new_file(Kind::Token, line));

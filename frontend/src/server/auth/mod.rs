@@ -2,8 +2,10 @@
 
 pub mod certificate;
 pub mod credential;
+pub mod token_file;
 pub mod tokens;
 
+pub use token_file::TokenFile;
 pub use tokens::{TokenError, Tokens};
 
 /// How somebody got in.

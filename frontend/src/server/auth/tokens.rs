@@ -1,7 +1,8 @@
 //! The tokens that let in, compared in constant time.
 
 use std::fmt;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -11,10 +12,19 @@ use aws_lc_rs::digest::{SHA256, digest};
 #[derive(Eq, PartialEq)]
 pub struct Tokens(Vec<Token>);
 
+/// One line of the token file.
 #[derive(Eq, PartialEq)]
-struct Token {
+pub struct Token {
+    /// SHA-256 of the secret.
     digest: [u8; DIGEST],
-    name: String,
+    /// Where it stands in the file, counted from 1.
+    pub line: usize,
+    /// What it is called; `line-N` where the file does not say.
+    pub name: String,
+    /// What follows the name, as it was written: a date, if `webhookctl` wrote it.
+    pub date: String,
+    /// The file holds the secret itself, not its digest.
+    pub is_plain: bool,
 }
 
 impl Tokens {
@@ -25,8 +35,10 @@ impl Tokens {
     /// An unreadable file, no token at all, or one that could be guessed: an empty token would let
     /// everyone in.
     pub fn load(path: &Path) -> Result<Self, TokenError> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| TokenError { path: path.to_owned(), problem: error.into() })?;
+        let mut text = String::new();
+        let read = File::open(path)
+            .and_then(|file| file.take(MOST_BYTES.saturating_add(1)).read_to_string(&mut text));
+        read.map_err(|error| TokenError { path: path.to_owned(), problem: error.into() })?;
         Self::read(&text, path)
     }
 
@@ -39,6 +51,9 @@ impl Tokens {
     }
 
     fn parse(text: &str) -> Result<Self, Problem> {
+        if u64::try_from(text.len()).is_ok_and(|bytes| bytes > MOST_BYTES) {
+            return Err(Problem::Large);
+        }
         let lines =
             text.lines().enumerate().map(|(index, line)| (index.saturating_add(1), line.trim()));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -65,6 +80,12 @@ impl Tokens {
         found
     }
 
+    /// Each of them, in the file's order.
+    #[must_use]
+    pub fn each(&self) -> &[Token] {
+        &self.0
+    }
+
     /// What the tokens are called, for the log.
     #[must_use]
     pub fn names(&self) -> String {
@@ -80,18 +101,26 @@ impl fmt::Debug for Tokens {
 }
 
 impl Token {
+    /// Whether the same secret is behind both.
+    #[must_use]
+    pub fn has_secret_of(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+
     fn parse(line: &str, number: usize) -> Result<Self, Problem> {
         let (secret, note) = line.split_once(" #").unwrap_or((line, ""));
         let secret = secret.trim();
-        let digest = match secret.strip_prefix("sha256:") {
+        let hex = secret.strip_prefix("sha256:");
+        let digest = match hex {
             Some(hex) => unhex(hex).ok_or(Problem::Digest(number))?,
             None if secret.len() < SHORTEST => return Err(Problem::Short(number)),
             None if secret.contains(char::is_whitespace) => return Err(Problem::Blank(number)),
             None => bytes(digest(&SHA256, secret.as_bytes()).as_ref()),
         };
-        let name =
-            note.split_whitespace().next().map_or_else(|| format!("line-{number}"), str::to_owned);
-        Ok(Self { digest, name })
+        let mut note = note.split_whitespace();
+        let name = note.next().map_or_else(|| format!("line-{number}"), str::to_owned);
+        let date = note.collect::<Vec<_>>().join(" ");
+        Ok(Self { digest, line: number, name, date, is_plain: hex.is_none() })
     }
 }
 
@@ -119,10 +148,20 @@ pub struct TokenError {
     problem: Problem,
 }
 
+impl TokenError {
+    /// What is wrong, without the file's name.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        self.problem.to_string()
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum Problem {
     #[error("cannot be read: {0}")]
-    Read(#[from] std::io::Error),
+    Read(#[from] io::Error),
+    #[error("has more than {MOST_BYTES} bytes; is it the right file?")]
+    Large,
     #[error("holds no token; make one with `openssl rand -hex 32`")]
     Empty,
     #[error(
@@ -137,6 +176,8 @@ enum Problem {
 
 /// Characters of a token at least; `openssl rand -hex 32` gives 64.
 const SHORTEST: usize = 32;
+/// Bytes of a token file: six hundred tokens, read in between two requests.
+const MOST_BYTES: u64 = 64 << 10;
 /// Bytes of a SHA-256 digest.
 const DIGEST: usize = 32;
 
@@ -158,6 +199,9 @@ mod tests {
         let tokens = Tokens::parse(&text).unwrap();
         assert_eq!(tokens.find(TOKEN), Some("kibana"));
         assert_eq!(tokens.find(hashed), Some("line-4"));
+        let [plain, digested] = tokens.each() else { panic!() };
+        assert_eq!((plain.line, &*plain.date, plain.is_plain), (3, "2026-11-22", true));
+        assert_eq!((digested.line, &*digested.date, digested.is_plain), (4, "", false));
         let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let nothing = Tokens::parse(&format!("sha256:{nothing}\n")).unwrap();
         assert_eq!(nothing.find(""), None);
@@ -182,6 +226,7 @@ mod tests {
             ("0123456789abcdef 0123456789abcdef\n", "no blanks"),
             ("sha256:1234\n", "64 hexadecimal digits"),
             ("sha256:\n", "64 hexadecimal digits"),
+            (&"# long\n".repeat(10_000), "more than 65536 bytes"),
         ] {
             let error = Tokens::parse(text).unwrap_err().to_string();
             assert!(error.contains(words), "{text:?}: {error}");
