@@ -6,6 +6,7 @@ mod completions;
 mod init;
 mod kibana;
 mod list;
+mod log;
 mod output;
 mod show;
 mod status;
@@ -70,6 +71,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
             completions::completions(*shell, Arguments::command(), output)
         }
         Command::Check(how) => check::check(&privd, output, how).await,
+        Command::Log(which) => log::log(output, which).await,
     }
 }
 
@@ -135,6 +137,8 @@ enum Command {
     /// Look at everything that a set-up can get wrong, block and unblock an address that nobody
     /// has, and tell how to mend what is wrong
     Check(check::Arguments),
+    /// Show what was blocked, refused and lifted, and who asked
+    Log(log::Arguments),
 }
 
 const EXAMPLES: &str = "\
@@ -148,6 +152,7 @@ Examples:
   webhookctl status
   webhookctl init --help
   webhookctl check
+  webhookctl log 198.51.100.7
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -188,6 +193,8 @@ enum CtlError {
     Output(#[from] std::io::Error),
     #[error(transparent)]
     Init(#[from] init::InitError),
+    #[error(transparent)]
+    Log(#[from] log::LogError),
 }
 
 impl CtlError {

@@ -31,6 +31,24 @@ impl Output {
         }
     }
 
+    /// The same for what comes bit by bit: each value on a line of its own. Whether somebody reads it
+    /// still.
+    pub(super) fn follow(&self, values: &[impl Serialize], lines: &[String]) -> io::Result<bool> {
+        let mut stdout = io::stdout().lock();
+        let written = if self.json {
+            values.iter().try_for_each(|value| {
+                let text = serde_json::to_string(value)?;
+                writeln!(stdout, "{text}")
+            })
+        } else {
+            lines.iter().try_for_each(|line| writeln!(stdout, "{line}"))
+        };
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
     /// One sentence on stderr.
     #[expect(clippy::unused_self, reason = "stands beside print")]
     pub(super) fn complain(&self, sentence: &str) {

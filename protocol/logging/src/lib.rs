@@ -30,7 +30,7 @@ pub use action::Action;
 pub use audit::{Audit, Origin};
 pub use blocks::Asker;
 pub use document::{Document, Level};
-pub use file::AuditError;
+pub use file::{AuditError, escape};
 pub use journal::Journal;
 pub use limiter::{Limiter, Suppressed};
 pub use stderr::logger;
