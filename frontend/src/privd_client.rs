@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use protocol::{
-    Block, EventId, FrameError, Lift, List, Page, Reply, ReplyFrame, Request, RequestFrame, Shown,
-    Status, Target, Unblock, Verdict, frame,
+    Block, EventId, FrameError, Lift, List, Page, ProtectedNet, Reloaded, Reply, ReplyFrame,
+    Request, RequestFrame, Shown, Status, Target, Unblock, Verdict, frame,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -94,6 +94,39 @@ impl PrivdClient {
     pub async fn status(&self) -> Result<Status, PrivdError> {
         match self.ask(Request::Status).await? {
             Reply::Status(status) => Ok(*status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What an alert would be told of targets now; one verdict each, in order.
+    ///
+    /// # Errors
+    /// As [`PrivdClient::block`].
+    pub async fn judge(&self, block: Block) -> Result<Vec<Verdict>, PrivdError> {
+        match self.ask(Request::Judge(block)).await? {
+            Reply::Judge(verdicts) => Ok(verdicts),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has privd read its configuration file again.
+    ///
+    /// # Errors
+    /// As [`PrivdClient::block`].
+    pub async fn reload(&self) -> Result<Reloaded, PrivdError> {
+        match self.ask(Request::Reload).await? {
+            Reply::Reload(reloaded) => Ok(reloaded),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What no alert may block.
+    ///
+    /// # Errors
+    /// As [`PrivdClient::block`].
+    pub async fn protected(&self) -> Result<Vec<ProtectedNet>, PrivdError> {
+        match self.ask(Request::Protected).await? {
+            Reply::Protected(nets) => Ok(nets),
             other => Err(unexpected(&other)),
         }
     }
@@ -343,12 +376,14 @@ const OUTGOING: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use protocol::Which;
+
     use super::*;
     use crate::fake_privd::FakePrivd;
 
     #[tokio::test]
     async fn a_request_that_meets_the_privd_before_an_upgrade_waits_for_the_one_after_it() {
-        let all = || Unblock { event: EventId(1), targets: None, immune_for: 0 };
+        let all = || Unblock { event: EventId(1), which: Which::All, immune_for: 0 };
         let fake = FakePrivd::upgraded_while_asked(Reply::Unblock(Vec::new()));
         let patient = PrivdClient::new(&fake.socket(), Duration::from_secs(10));
         assert!(patient.unblock(all()).await.is_ok());

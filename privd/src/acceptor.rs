@@ -13,6 +13,7 @@ use slog::error;
 use crate::config::Frontend;
 use crate::enforcer::Order;
 use crate::peer::{Peer, Role};
+use crate::reload::Reload;
 use crate::session::{STACK, Session};
 use crate::snapshot::Published;
 
@@ -24,6 +25,8 @@ pub struct Acceptor {
     pub orders: SyncSender<Order>,
     /// Where answers without a change come from.
     pub published: Arc<Published>,
+    /// How the configuration is read again.
+    pub reload: Arc<Reload>,
     /// Where it is said who came.
     pub journal: Arc<Journal>,
     /// Connections of webhookd, then of operators.
@@ -61,6 +64,7 @@ impl Acceptor {
             peer,
             orders: self.orders.clone(),
             published: Arc::clone(&self.published),
+            reload: Arc::clone(&self.reload),
             journal: Arc::clone(&self.journal),
         };
         let finished = Arc::clone(&count);

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use protocol::{Block, BlockInfo, EventId, LiftOutcome, Outcome, Target, Term, Text, Until};
+use protocol::{Block, BlockInfo, Enforced, EventId, LiftOutcome, Outcome, Target, Text, Until};
 
 use crate::clock::Now;
-use crate::ledger::{Ended, Entry, Live};
 use crate::peer::Peer;
-use firewall::{Change, Effect};
+use firewall::{Change, Effect, Mark};
+use ledger::{Ended, Entry, Live};
 
 /// What one target of a request needs.
 #[derive(Clone, Debug)]
@@ -81,13 +81,19 @@ pub struct Batch {
 
 impl Batch {
     /// A target that another request of the batch has brought.
-    pub fn planned(&self, target: Target) -> Option<Plan> {
-        self.index.get(&target).copied().map(Plan::Item)
+    pub fn planned(&mut self, target: Target, adopt: bool) -> Option<Plan> {
+        let index = *self.index.get(&target)?;
+        let item = self.items.get_mut(index)?;
+        if let Change::Block { adopt: adopts, .. } = &mut item.change {
+            *adopts |= adopt;
+        }
+        Some(Plan::Item(index))
     }
 
-    /// Puts a block in force.
-    pub fn add(&mut self, why: Why, live: Live) -> Plan {
-        let change = Change::Block(live.info.target, live.mark());
+    /// Puts a block in force; `adopt`: and takes over the administrator's rule for it.
+    pub fn add(&mut self, why: Why, live: Live, adopt: bool) -> Plan {
+        let mark = Mark::new(live.event, live.info.until);
+        let change = Change::Block { target: live.info.target, mark, adopt };
         Plan::Item(self.push(Item { why, change, effect: None, live: Some(live) }))
     }
 
@@ -158,7 +164,7 @@ impl Batch {
     /// cut what was open. With the words about each.
     pub fn standing(&mut self) -> impl Iterator<Item = (Target, &mut Text)> {
         self.items.iter_mut().filter_map(|item| match (item.change, &mut item.effect) {
-            (Change::Block(target, _), Some(Effect::Done(words) | Effect::Already(words))) => {
+            (Change::Block { target, .. }, Some(Effect::Done(words) | Effect::Already(words))) => {
                 Some((target, words))
             }
             _ => None,
@@ -232,19 +238,15 @@ impl Batch {
 
 /// A block that a request begins.
 pub fn new_block(
-    target: Target,
-    (peer, block): (&Peer, &Block),
+    Enforced { target, until }: Enforced,
     offences: u32,
-    term: Term,
+    (peer, block): (&Peer, &Block),
     now: Now,
 ) -> Live {
     let info = BlockInfo {
         target,
         since: now.wall,
-        until: match term {
-            Term::Permanent => Until::Permanent,
-            Term::Seconds(seconds) => Until::At(now.wall.saturating_add(u64::from(seconds.get()))),
-        },
+        until,
         reason: block.reason.clone(),
         rule_name: block.rule_name.clone(),
         alert_id: block.alert_id.clone(),

@@ -1,27 +1,30 @@
 //! The one thread that owns ledger and firewall. It takes whatever has queued up as one batch,
 //! which is one entry in the ledger and one run of the firewall's tool.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use logging::Journal;
-use protocol::{Block, Durations, Lift, Outcome, Reply, Target, Text, Unblock, Until, Verdict};
+use protocol::{
+    Block, Durations, Lift, LiftOutcome, Outcome, Reloaded, Reply, Target, Text, Unblock, Until,
+    Verdict, Which,
+};
 use slog::{Logger, error, warn};
 
 use crate::audit;
 use crate::batch::{Batch, Plan};
 use crate::clock::{Clock, Now};
 use crate::config::Config;
-use crate::ledger::{Ended, Entry, Ledger, Records};
 use crate::peer::Peer;
 use crate::protected::Protected;
 use crate::quota::Bucket;
 use crate::reconcile::UPKEEP_PAUSE;
 use crate::snapshot::{Published, Snapshot};
 use firewall::{Firewall, pulse};
+use ledger::{Entry, Ledger, Records};
 
 /// What the enforcer is asked to do.
 pub enum Order {
@@ -29,8 +32,8 @@ pub enum Order {
     Block(Peer, Block, Answer),
     /// Lift blocks, then answer.
     Unblock(Peer, Unblock, Answer),
-    /// Use another configuration from now on.
-    Reload(Box<Config>),
+    /// Use another configuration from now on, then answer whoever asked.
+    Reload(Box<Config>, Option<Answer>),
     /// Somebody wrote the firewall's files.
     Look,
     /// Finish what has queued up and end.
@@ -63,7 +66,6 @@ pub struct Enforcer {
     pub(crate) clock: Clock,
     /// When this process and the clock that it trusts began; moves with a step of the clock.
     pub(crate) began: Now,
-    pub(crate) ended: HashMap<Target, Ended>,
     pub(crate) adopted: bool,
     pub(crate) quota: Bucket,
     /// Requests for blocks in the last batch.
@@ -102,6 +104,7 @@ impl Enforcer {
         let quota = Bucket::new(config.max_new_blocks_per_minute, now.steady);
         let state = Snapshot {
             blocks: Arc::new(records.blocks),
+            ended: Arc::new(records.ended),
             immune: Arc::new(records.immune),
             protected: Arc::default(),
             config: Arc::new(config),
@@ -117,7 +120,6 @@ impl Enforcer {
             ledger,
             clock,
             began: now,
-            ended: records.ended,
             adopted: records.adopted,
             quota,
             asked_last: 0,
@@ -197,14 +199,16 @@ impl Enforcer {
         let now = (self.clock)();
         self.mind_the_clock(now);
         let (mut blocks, mut lifts, mut stop) = (Vec::new(), Vec::new(), false);
+        let mut reloads = Vec::new();
         for order in queue {
             match order {
                 Order::Block(peer, block, answer) => blocks.push((peer, block, answer)),
                 Order::Unblock(peer, unblock, answer) => lifts.push((peer, unblock, answer)),
-                Order::Reload(config) => {
+                Order::Reload(config, answer) => {
                     self.quota.change(config.max_new_blocks_per_minute, now.steady);
                     self.state.config = Arc::from(config);
-                    self.next_look = now.steady;
+                    (self.next_look, self.next_upkeep) = (now.steady, now.steady);
+                    reloads.extend(answer);
                 }
                 Order::Look if self.state.stamp.is_current() => {}
                 Order::Look => self.next_look = now.steady,
@@ -218,12 +222,24 @@ impl Enforcer {
         // Blocks before lifts: a target of both is lifted by a batch of its own.
         let asked: HashSet<Target> =
             blocks.iter().flat_map(|(_, block, _)| block.targets.as_slice()).copied().collect();
-        let overlaps = |unblock: &Unblock| match &unblock.targets {
-            Some(targets) => targets.as_slice().iter().any(|target| asked.contains(target)),
-            None => !asked.is_empty(),
+        let overlaps = |unblock: &Unblock| match &unblock.which {
+            Which::Targets(targets) => targets.as_slice().iter().any(|one| asked.contains(one)),
+            Which::All | Which::Rule(_) => !asked.is_empty(),
         };
         let (later, lifts) = lifts.into_iter().partition(|(_, unblock, _)| overlaps(unblock));
-        self.work(now, blocks, lifts);
+        let spared = if reloads.is_empty() { Vec::new() } else { self.to_be_spared() };
+        let batch = self.work(now, blocks, lifts);
+        if !self.engine.replaced() {
+            let lift = |target: Target| match &self.state.problem {
+                Some(problem) => {
+                    Lift { target, outcome: LiftOutcome::Failed, detail: problem.clone() }
+                }
+                None => self.lift(target, &batch),
+            };
+            let lifted: Vec<Lift> = spared.into_iter().map(lift).collect();
+            let reloaded = Reloaded::Done { lifted };
+            reloads.into_iter().for_each(|answer| answer(Reply::Reload(reloaded.clone())));
+        }
         self.work(now, Vec::new(), later);
         stop
     }
@@ -234,7 +250,7 @@ impl Enforcer {
         now: Now,
         blocks: Vec<(Peer, Block, Answer)>,
         lifts: Vec<(Peer, Unblock, Answer)>,
-    ) {
+    ) -> Batch {
         let mut batch = Batch::default();
         let gathered = match self.state.problem.clone() {
             Some(problem) => Err(problem),
@@ -255,7 +271,7 @@ impl Enforcer {
         self.add_upkeep(now, &mut batch);
         self.carry_out(now, &mut batch);
         if self.engine.replaced() {
-            return;
+            return batch;
         }
         for ((peer, block, answer), plans) in blocks.into_iter().zip(plans) {
             let verdict = |(target, plan): (&Target, Plan)| {
@@ -275,6 +291,7 @@ impl Enforcer {
             self.published.queued.fetch_sub(1, Ordering::Relaxed);
             answer(Reply::Unblock(lifts));
         }
+        batch
     }
 
     /// Durable first, then in the firewall, then read back, then the ledger again for what turned
@@ -333,10 +350,14 @@ impl Enforcer {
         let blocks = Arc::make_mut(&mut self.state.blocks);
         entry.removed.iter().for_each(|target| drop(blocks.remove(target)));
         blocks.extend(entry.added.into_iter().map(|live| (live.info.target, live)));
-        for (target, ended) in entry.ended {
-            match ended {
-                Some(ended) => drop(self.ended.insert(target, ended)),
-                None => drop(self.ended.remove(&target)),
+        // A copy for each picture that is still held: only where there is something to write.
+        if !entry.ended.is_empty() {
+            let all = Arc::make_mut(&mut self.state.ended);
+            for (target, ended) in entry.ended {
+                match ended {
+                    Some(ended) => drop(all.insert(target, ended)),
+                    None => drop(all.remove(&target)),
+                }
             }
         }
         let immune = Arc::make_mut(&mut self.state.immune);
@@ -393,5 +414,3 @@ const NEARLY_FULL: usize = 80;
 const TICK: Duration = Duration::from_secs(1);
 /// Somebody who keeps taking our rules away is met at this rate, not in a race.
 const REPAIRS_PER_MINUTE: u32 = 12;
-/// Seconds after which an offence is forgotten: 90 days.
-pub(crate) const MEMORY: u64 = 90 * 86_400;

@@ -13,7 +13,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod enforcer;
-pub mod ledger;
+pub mod judgement;
 pub mod listener;
 pub mod peer;
 pub mod policy;
@@ -22,6 +22,7 @@ pub mod protected;
 pub mod quota;
 pub mod reconcile;
 pub mod recover;
+pub mod reload;
 pub mod request;
 pub mod session;
 pub mod snapshot;
@@ -30,7 +31,7 @@ pub mod watcher;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 
 use logging::{Audit, AuditError, Journal, Origin};
@@ -42,10 +43,11 @@ use crate::acceptor::Acceptor;
 pub use crate::cli::{Invocation, Options};
 use crate::config::{Config, Engine};
 use crate::enforcer::{End, Enforcer, Order};
-use crate::ledger::{Ledger, LedgerError, Records};
 use crate::listener::Listener;
+use crate::reload::Reload;
 use firewall::program::Program;
 use firewall::ufw::Ufw;
+use ledger::{Ledger, LedgerError, Records};
 
 /// Starts the daemon and works until SIGTERM. Each line of the start is a condition: what does not
 /// hold ends it.
@@ -97,10 +99,12 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     spawn("watcher", move || watcher::run(&watching, &watcher_log))?;
     let socket = listener.socket.try_clone().map_err(StartError::Thread)?;
     let address = socket.local_addr().map_err(StartError::Thread)?;
+    let reload = Arc::new(Reload::new(options.config.clone(), orders.clone(), log.clone()));
     let acceptor = Acceptor {
         frontend,
         orders: orders.clone(),
         published,
+        reload: Arc::clone(&reload),
         journal: Arc::clone(&journal),
         open: Default::default(),
     };
@@ -111,7 +115,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     info!(log, "webhook-privd is ready");
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    serve_signals(&signals, &options.config, &orders, &journal);
+    serve_signals(&signals, &reload, &journal);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     drop(listener);
     // What has queued up is finished: a batch is never left half done.
@@ -146,21 +150,11 @@ fn block_signals() -> Result<SigSet, StartError> {
 }
 
 /// Returns when the daemon is to stop.
-fn serve_signals(signals: &SigSet, path: &Path, orders: &SyncSender<Order>, journal: &Journal) {
-    let log = &journal.log;
+fn serve_signals(signals: &SigSet, reload: &Reload, journal: &Journal) {
     while let Ok(Signal::SIGHUP) = signals.wait() {
         // Also where the configuration has a mistake: logrotate has renamed the file.
         journal.audit().reopen();
-        match Config::load(path) {
-            Ok(config) => {
-                if orders.send(Order::Reload(Box::new(config))).is_ok() {
-                    info!(log, "configuration read again: policy now, the rest at a restart"; "file" => %path.display());
-                }
-            }
-            Err(problem) => {
-                error!(log, "configuration not read again, the old one stays"; "why" => %problem);
-            }
-        }
+        reload.ask(None);
     }
 }
 

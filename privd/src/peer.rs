@@ -26,7 +26,7 @@ pub struct Peer {
 /// What a peer may ask.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
-    /// webhookd: `Block` and `Status`.
+    /// webhookd: `Block`, without taking rules over, and `Status`.
     Frontend,
     /// uid 0: every verb.
     Operator,
@@ -48,7 +48,10 @@ impl Peer {
     pub const fn may(&self, request: &Request) -> bool {
         match self.role {
             Role::Operator => true,
-            Role::Frontend => matches!(request, Request::Block(_) | Request::Status),
+            Role::Frontend => match request {
+                Request::Block(block) => !block.adopt,
+                request => matches!(request, Request::Status),
+            },
         }
     }
 
@@ -92,7 +95,7 @@ pub enum PeerError {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{EventId, List, Unblock};
+    use protocol::{Block, EventId, List, Text, Unblock, Which};
 
     use super::*;
 
@@ -101,15 +104,30 @@ mod tests {
         let frontend = Frontend { uid: 999, gid: 999 };
         let peer = |uid| Peer { uid, gid: 0, pid: 1, role: role_of(uid, frontend).unwrap() };
         let target: protocol::Target = "198.51.100.7".parse().unwrap();
+        let block = |adopt| Block {
+            event: EventId(0),
+            requester: None,
+            targets: vec![target].try_into().unwrap(),
+            term: None,
+            reason: Text::default(),
+            rule_name: Text::default(),
+            alert_id: Text::default(),
+            adopt,
+        };
         for request in [
-            Request::Unblock(Unblock { event: EventId(0), targets: None, immune_for: 0 }),
+            Request::Unblock(Unblock { event: EventId(0), which: Which::All, immune_for: 0 }),
             Request::List(List { after: None, limit: 1 }),
             Request::Show(target),
+            Request::Block(block(true)),
+            Request::Judge(block(false)),
+            Request::Reload,
+            Request::Protected,
         ] {
             assert!(!peer(999).may(&request), "{request:?}");
             assert!(peer(0).may(&request), "{request:?}");
         }
         assert!(peer(999).may(&Request::Status));
+        assert!(peer(999).may(&Request::Block(block(false))));
         assert_eq!(role_of(1000, frontend), None);
     }
 }

@@ -76,6 +76,17 @@ fn spares(
     if asker.role != Role::Frontend {
         return Ok(());
     }
+    immunity(target, immune, asker.wall).map_or(Ok(()), |(lifted, until)| {
+        let end = UNIX_EPOCH.checked_add(Duration::from_secs(until)).unwrap_or(UNIX_EPOCH);
+        let end = humantime::format_rfc3339_seconds(end);
+        let detail = format!("{lifted} was unblocked by hand: no alert blocks it before {end}");
+        Err(Denial { refusal: Refusal::NeverBlock, detail })
+    })
+}
+
+/// What an operator lifted that shares an address with this target, and until when (seconds since
+/// the Unix epoch) no alert puts it back.
+pub fn immunity(target: Target, immune: &Immune, wall: u64) -> Option<(Target, u64)> {
     // Looked up, not gone through: there may be as many as there were blocks.
     let around = successors(Some(target.net()), IpNet::supernet).filter_map(|net| {
         let target = Target::network(net).ok()?;
@@ -83,13 +94,8 @@ fn spares(
     });
     let inside = immune.range(target..);
     let inside = inside.take_while(|(lifted, _)| target.net().contains(&lifted.net().addr()));
-    let lifted = around.chain(inside).find(|(_, until)| **until > asker.wall);
-    lifted.map_or(Ok(()), |(lifted, until)| {
-        let end = UNIX_EPOCH.checked_add(Duration::from_secs(*until)).unwrap_or(UNIX_EPOCH);
-        let end = humantime::format_rfc3339_seconds(end);
-        let detail = format!("{lifted} was unblocked by hand: no alert blocks it before {end}");
-        Err(Denial { refusal: Refusal::NeverBlock, detail })
-    })
+    let lifted = around.chain(inside).find(|(_, until)| **until > wall);
+    lifted.map(|(lifted, until)| (*lifted, *until))
 }
 
 /// For how long a block is to hold: what the offences so far deserve. The frontend may shorten

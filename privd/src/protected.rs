@@ -51,6 +51,11 @@ impl Protected {
         Self::of(std::iter::empty(), never_block, allowed)
     }
 
+    /// Everything, with the reason.
+    pub fn all(&self) -> impl Iterator<Item = &(Refusal, Allowed)> {
+        self.0.iter()
+    }
+
     /// The first reason why this target is protected, with where that stands.
     pub fn covers(&self, target: Target) -> Option<(Refusal, &str)> {
         let inner = embedded_v4(target);

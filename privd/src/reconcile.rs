@@ -10,14 +10,18 @@ use slog::{info, warn};
 
 use crate::batch::{Batch, Why};
 use crate::clock::Now;
-use crate::enforcer::{Enforcer, MEMORY};
-use crate::ledger::{Entry, Live};
+use crate::enforcer::Enforcer;
+use crate::judgement::MEMORY;
 use firewall::Effect;
+use ledger::{Entry, Live};
 
 impl Enforcer {
     /// Reads everything back, and decides when to look again.
     pub(crate) fn look(&mut self, now: Now) {
-        let health = self.engine.look().and_then(|()| self.gather());
+        let looked = self.engine.look();
+        // Also while the firewall is off: what is protected is asked for all the same.
+        let gathered = self.gather();
+        let health = looked.and(gathered);
         if health.as_ref().err() != self.state.problem.as_ref() {
             match &health {
                 Ok(()) => info!(self.log, "blocks can be put in force again"),
@@ -141,7 +145,7 @@ impl Enforcer {
     fn forget(&mut self, now: Now) {
         let over = self.state.immune.iter().filter(|(_, until)| **until <= now.wall);
         let mut old: Vec<_> =
-            self.ended.iter().map(|(target, ended)| (ended.last, *target)).collect();
+            self.state.ended.iter().map(|(target, ended)| (ended.last, *target)).collect();
         old.sort_unstable();
         let too_many = old.len().saturating_sub(MOST_ENDED);
         let long_ago = old.partition_point(|(last, _)| last.saturating_add(MEMORY) <= now.wall);
@@ -154,6 +158,12 @@ impl Enforcer {
         if !entry.is_empty() {
             let _ = self.commit(entry);
         }
+    }
+
+    /// Live blocks of what is protected.
+    pub(crate) fn to_be_spared(&self) -> Vec<Target> {
+        let protected = |target: &&Target| self.state.protected.covers(**target).is_some();
+        self.state.blocks.keys().filter(protected).copied().collect()
     }
 
     /// Adds to a batch what is due: beside other work it costs no run of its own.
@@ -170,9 +180,7 @@ impl Enforcer {
         if !sweep {
             return;
         }
-        let protected =
-            blocks.keys().filter(|target| self.state.protected.covers(**target).is_some());
-        protected.for_each(|target| batch.lift(Why::Protected, *target));
+        self.to_be_spared().into_iter().for_each(|target| batch.lift(Why::Protected, target));
         let found = self.engine.found().into_iter().map(|rule| rule.target);
         let orphans = found.filter(|target| self.adopted && !blocks.contains_key(target));
         orphans.for_each(|target| batch.lift(Why::Orphaned, target));
@@ -181,9 +189,9 @@ impl Enforcer {
             return;
         }
         match self.repairs.take(now.steady) {
-            Ok(()) => {
-                missing.into_iter().for_each(|live| drop(batch.add(Why::Missing, live.clone())))
-            }
+            Ok(()) => missing
+                .into_iter()
+                .for_each(|live| drop(batch.add(Why::Missing, live.clone(), false))),
             Err(wait) => {
                 let wait = Duration::from_secs(u64::from(wait));
                 self.next_look = self.next_look.min(now.steady.saturating_add(wait));

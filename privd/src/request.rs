@@ -1,14 +1,13 @@
 //! What requests need, target by target: policy, quota and ledger asked, nothing changed yet.
 
-use std::sync::Arc;
-
-use protocol::{Block, Lift, LiftOutcome, Outcome, Target, Text, Unblock};
+use protocol::{Block, Lift, LiftOutcome, Outcome, Target, Text, Unblock, Which};
 
 use crate::batch::{Batch, Plan, Why, new_block};
 use crate::clock::Now;
-use crate::enforcer::{Enforcer, MEMORY};
+use crate::enforcer::Enforcer;
+use crate::judgement::Need;
 use crate::peer::{Peer, Role};
-use crate::policy::{self, Asker};
+use crate::policy::Asker;
 
 impl Enforcer {
     /// Decides what one target needs.
@@ -20,40 +19,37 @@ impl Enforcer {
         current: bool,
         batch: &mut Batch,
     ) -> Plan {
-        let config = Arc::clone(&self.state.config);
         let asker = Asker { role: peer.role, requester: block.requester, wall: now.wall };
-        let decided =
-            policy::decide(target, asker, &self.state.protected, &self.state.immune, &config);
-        let target = match decided {
-            Ok(target) => target,
-            Err(denial) => {
+        let observing = !self.state.config.enforce;
+        let wanted = match self.state.need(target, asker, block.term) {
+            Need::Denied(denial) => {
                 let detail = Text::truncated(&denial.detail);
                 return Plan::Settled(Outcome::Refused(denial.refusal), detail);
             }
+            Need::Live(live) => {
+                if let Some(plan) = batch.planned(live.info.target, block.adopt) {
+                    return plan;
+                }
+                let enforced = live.enforced();
+                if live.info.in_force && current && !block.adopt {
+                    return Plan::Settled(Outcome::AlreadyBlocked(enforced), Text::default());
+                }
+                if observing {
+                    return Plan::Settled(Outcome::WouldBlock(enforced), Text::default());
+                }
+                return batch.add(Why::Asked, live.clone(), block.adopt);
+            }
+            Need::New { enforced, offences } => new_block(enforced, offences, (peer, block), now),
         };
-        if let Some(plan) = batch.planned(target) {
+        let target = wanted.info.target;
+        if let Some(plan) = batch.planned(target, block.adopt) {
             return plan;
         }
-        let live = self.state.blocks.get(&target).filter(|live| !live.is_over(now.wall));
-        if let Some(live) = live {
-            if live.info.in_force && current {
-                return Plan::Settled(Outcome::AlreadyBlocked(live.enforced()), Text::default());
-            }
-            if !config.enforce {
-                return Plan::Settled(Outcome::WouldBlock(live.enforced()), Text::default());
-            }
-            return batch.add(Why::Asked, live.clone());
-        }
-        let offences = self.offences(now, target);
-        let term = policy::term(block.term, peer.role, offences, &config);
-        let wanted = new_block(target, (peer, block), offences, term, now);
-        if !config.enforce {
+        if observing {
             return Plan::Settled(Outcome::WouldBlock(wanted.enforced()), Text::default());
         }
-        let taken = self.state.blocks.len().saturating_add(batch.new_blocks());
-        if peer.role == Role::Frontend && taken >= config.max_blocks {
-            let detail = format!("the table is full: max-blocks = {}", config.max_blocks);
-            return Plan::Settled(Outcome::Unavailable, Text::truncated(&detail));
+        if let Some(words) = self.state.full(peer.role, batch.new_blocks()) {
+            return Plan::Settled(Outcome::Unavailable, words);
         }
         if peer.role == Role::Frontend
             && let Err(retry_after_seconds) = self.quota.take(now.steady)
@@ -63,23 +59,17 @@ impl Enforcer {
         if self.state.immune.contains_key(&target) {
             batch.entry.immune.push((target, None));
         }
-        batch.add(Why::New, wanted)
-    }
-
-    /// Blocks of this target that ended by themselves, one that is ending now included.
-    fn offences(&self, now: Now, target: Target) -> u32 {
-        if let Some(over) = self.state.blocks.get(&target) {
-            return over.info.offences.saturating_add(1);
-        }
-        let ended = self.ended.get(&target);
-        let fresh = ended.filter(|ended| ended.last.saturating_add(MEMORY) > now.wall);
-        fresh.map_or(0, |ended| ended.offences)
+        batch.add(Why::New, wanted, block.adopt)
     }
 
     pub(crate) fn plan_lifts(&self, now: Now, unblock: &Unblock, batch: &mut Batch) -> Vec<Target> {
-        let targets: Vec<Target> = match &unblock.targets {
-            Some(targets) => targets.as_slice().to_vec(),
-            None => self.state.blocks.keys().copied().collect(),
+        let targets: Vec<Target> = match &unblock.which {
+            Which::All => self.state.blocks.keys().copied().collect(),
+            Which::Targets(targets) => targets.as_slice().to_vec(),
+            Which::Rule(name) => {
+                let of_it = self.state.blocks.values().filter(|live| live.info.rule_name == *name);
+                of_it.map(|live| live.info.target).collect()
+            }
         };
         let until = now.wall.saturating_add(u64::from(unblock.immune_for));
         for target in &targets {

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use logging::Journal;
 use protocol::{
     Block, BlockInfo, FrameError, List, Outcome, Page, Reply, ReplyFrame, Request, RequestFrame,
-    Shown, Status, Target, Text, Verdict, frame,
+    Status, Target, Text, Verdict, frame,
 };
 
 use crate::clock;
 use crate::enforcer::{Answer, Order};
-use crate::peer::{Peer, Role};
-use crate::policy::{self, Asker};
+use crate::peer::Peer;
+use crate::reload::Reload;
 use crate::snapshot::{Published, Snapshot};
 
 /// Everything a connection needs.
@@ -30,6 +30,8 @@ pub struct Session {
     pub orders: SyncSender<Order>,
     /// Where answers without a change come from.
     pub published: Arc<Published>,
+    /// How the configuration is read again.
+    pub reload: Arc<Reload>,
     /// Where it is said what was asked.
     pub journal: Arc<Journal>,
 }
@@ -93,6 +95,10 @@ impl Session {
             return answer(Reply::Forbidden);
         }
         match request {
+            Request::Judge(_) if loaded > MAX_LOAD.saturating_mul(2) => {
+                self.journal.asked(&self.peer.asker(), verb, "busy");
+                return answer(Reply::Busy);
+            }
             // Reading on: the status, and what is blocked already, are answered all the same.
             Request::Block(block)
                 if loaded > MAX_LOAD.saturating_mul(2)
@@ -106,8 +112,19 @@ impl Session {
                 return self.order(Order::Unblock(self.peer, unblock, answer));
             }
             Request::List(list) => answer(Reply::List(self.list(list))),
-            Request::Show(target) => answer(Reply::Show(Box::new(self.show(target)))),
+            Request::Show(target) => {
+                let shown = self.published.read().show(target, clock::now().wall);
+                answer(Reply::Show(Box::new(shown)));
+            }
             Request::Status => answer(Reply::Status(Box::new(self.status()))),
+            Request::Judge(block) => {
+                let verdicts = self.published.read().judge(&block, clock::now().wall);
+                answer(Reply::Judge(verdicts));
+            }
+            Request::Reload => self.reload.ask(Some(answer)),
+            Request::Protected => {
+                answer(Reply::Protected(self.published.read().protected_nets()));
+            }
         }
         self.journal.asked(&self.peer.asker(), verb, "answered");
     }
@@ -139,6 +156,9 @@ impl Session {
             let outcome = Outcome::AlreadyBlocked(snapshot.in_force(*target)?);
             Some(Verdict { target: *target, outcome, detail: Text::default() })
         };
+        if block.adopt {
+            return None;
+        }
         let verdicts = block.targets.as_slice().iter().map(verdict).collect::<Option<_>>()?;
         seen.holds(&snapshot, &self.published).then_some(verdicts)
     }
@@ -152,19 +172,6 @@ impl Session {
             rows.by_ref().take(limit).map(|(_, live)| live.info.clone()).collect();
         let total = u64::try_from(snapshot.blocks.len()).unwrap_or(u64::MAX);
         Page { blocks, total, more: rows.next().is_some() }
-    }
-
-    fn show(&self, target: Target) -> Shown {
-        let snapshot = self.published.read();
-        // What an alert would be told: an operator is bound by less.
-        let asker = Asker { role: Role::Frontend, requester: None, wall: clock::now().wall };
-        let (protected, immune) = (&snapshot.protected, &snapshot.immune);
-        let denial = policy::decide(target, asker, protected, immune, &snapshot.config).err();
-        Shown {
-            block: snapshot.around(target).map(|live| live.info.clone()),
-            refusal: denial.as_ref().map(|denial| denial.refusal),
-            detail: Text::truncated(&denial.map_or_else(String::new, |denial| denial.detail)),
-        }
     }
 
     fn status(&self) -> Status {
@@ -234,7 +241,9 @@ type Outgoing = (ReplyFrame, usize);
 /// What a request and its reply take of a connection's memory, in targets.
 fn weight(request: &Request) -> usize {
     match request {
-        Request::Block(block) => block.targets.as_slice().len().max(LEAST_WEIGHT),
+        Request::Block(block) | Request::Judge(block) => {
+            block.targets.as_slice().len().max(LEAST_WEIGHT)
+        }
         _ => 0,
     }
 }

@@ -1,6 +1,6 @@
 //! What readers answer from while the enforcer is busy: an immutable picture, replaced as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -8,16 +8,18 @@ use protocol::{Durations, Enforced, Target, Text};
 
 use crate::clock;
 use crate::config::Config;
-use crate::ledger::Live;
 use crate::policy::{self, Immune};
 use crate::protected::Protected;
 use firewall::ufw::view::Stamp;
+use ledger::{Ended, Live};
 
 /// The state after the enforcer's last change or look.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Every live block.
     pub blocks: Arc<BTreeMap<Target, Live>>,
+    /// Blocks that ended by themselves.
+    pub ended: Arc<HashMap<Target, Ended>>,
     /// What alerts may not put back.
     pub immune: Arc<Immune>,
     /// What was protected then.

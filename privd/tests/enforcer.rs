@@ -15,13 +15,16 @@ use std::time::Duration;
 
 use firewall::ufw::view::Stamp;
 use firewall::{Allowed, Change, Effect, Firewall, Found, Mark};
+use ledger::Ledger;
 use logging::{Audit, Journal};
 use privd::clock::Now;
 use privd::config::Config;
 use privd::enforcer::{Enforcer, Order};
-use privd::ledger::Ledger;
 use privd::peer::{Peer, Role};
-use protocol::{Block, EventId, Lift, Outcome, Reply, Target, Targets, Term, Text, Unblock, Until};
+use protocol::{
+    Block, EventId, Lift, Outcome, Reloaded, Reply, Shown, Target, Targets, Term, Text, Unblock,
+    Until, Which,
+};
 use slog::{Discard, Logger, o};
 use tempfile::TempDir;
 
@@ -74,7 +77,7 @@ impl Firewall for Fake {
         rules.runs.push(changes.to_vec());
         let done = |change: &Change| {
             let before = match change {
-                Change::Block(target, mark) => rules.held.insert(*target, *mark).is_some(),
+                Change::Block { target, mark, .. } => rules.held.insert(*target, *mark).is_some(),
                 Change::Lift(target) => rules.held.remove(target).is_none(),
             };
             if before { Effect::Already(Text::default()) } else { Effect::Done(Text::default()) }
@@ -189,6 +192,31 @@ impl Bench {
         lifts
     }
 
+    /// What an alert would be told of one address.
+    fn judged(&self, target: &str) -> Outcome {
+        let snapshot = self.enforcer.as_ref().unwrap().published().read();
+        let wall = self.now.lock().unwrap().wall;
+        let judged = snapshot.judge(&request(&[target], None), wall).remove(0).outcome;
+        let shown = snapshot.show(target.parse().unwrap(), wall).verdict.outcome;
+        assert_eq!(judged, shown, "{target}");
+        judged
+    }
+
+    fn shown(&self, target: &str) -> Shown {
+        let snapshot = self.enforcer.as_ref().unwrap().published().read();
+        snapshot.show(target.parse().unwrap(), self.now.lock().unwrap().wall)
+    }
+
+    fn reload(&mut self, privd_toml: &str) -> Vec<(String, &'static str)> {
+        let (sender, receiver) = channel();
+        let answer = Box::new(move |reply| sender.send(reply).unwrap());
+        self.turn(vec![Order::Reload(Box::new(config(privd_toml)), Some(answer))]);
+        let Reply::Reload(Reloaded::Done { lifted }) = receiver.try_recv().unwrap() else {
+            panic!()
+        };
+        lifted.into_iter().map(|lift| (lift.target.to_string(), lift.outcome.name())).collect()
+    }
+
     /// The live blocks and when they end, from the ledger's copy that readers see.
     fn live(&self) -> Vec<(String, Until)> {
         let snapshot = self.enforcer.as_ref().unwrap().published().read();
@@ -217,9 +245,9 @@ fn peer(role: Role) -> Peer {
     Peer { uid, gid: uid, pid: 1, role }
 }
 
-fn block(role: Role, targets: &[&str], term: Option<Term>) -> (Order, Receiver<Reply>) {
+fn request(targets: &[&str], term: Option<Term>) -> Block {
     let targets: Vec<Target> = targets.iter().map(|target| target.parse().unwrap()).collect();
-    let request = Block {
+    Block {
         event: EventId(u128::MAX / 3),
         requester: None,
         targets: Targets::try_from(targets).unwrap(),
@@ -227,7 +255,15 @@ fn block(role: Role, targets: &[&str], term: Option<Term>) -> (Order, Receiver<R
         reason: Text::truncated("why"),
         rule_name: Text::default(),
         alert_id: Text::default(),
-    };
+        adopt: false,
+    }
+}
+
+fn block(role: Role, targets: &[&str], term: Option<Term>) -> (Order, Receiver<Reply>) {
+    order(role, request(targets, term))
+}
+
+fn order(role: Role, request: Block) -> (Order, Receiver<Reply>) {
     let (sender, receiver) = channel();
     (
         Order::Block(peer(role), request, Box::new(move |reply| sender.send(reply).unwrap())),
@@ -237,7 +273,11 @@ fn block(role: Role, targets: &[&str], term: Option<Term>) -> (Order, Receiver<R
 
 fn unblock(target: Option<&str>, immune_for: u32) -> (Order, Receiver<Reply>) {
     let targets = target.map(|target| Targets::try_from(vec![target.parse().unwrap()]).unwrap());
-    let request = Unblock { event: EventId(1), targets, immune_for };
+    lift(targets.map_or(Which::All, Which::Targets), immune_for)
+}
+
+fn lift(which: Which, immune_for: u32) -> (Order, Receiver<Reply>) {
+    let request = Unblock { event: EventId(1), which, immune_for };
     let (sender, receiver) = channel();
     let answer = Box::new(move |reply| sender.send(reply).unwrap());
     (Order::Unblock(peer(Role::Operator), request, answer), receiver)
@@ -600,9 +640,117 @@ fn a_live_block_that_becomes_protected_is_lifted() {
     let mut bench = Bench::new("");
     bench.alert(ATTACKER);
     bench.alert("203.0.113.9");
-    bench.turn(vec![Order::Reload(Box::new(config("never-block = [\"198.51.100.0/24\"]")))]);
+    assert_eq!(bench.reload(""), []);
+    let never = "never-block = [\"198.51.100.0/24\"]";
+    assert_eq!(bench.reload(never), [(ATTACKER.to_owned(), "lifted")]);
     assert_eq!(bench.held(), ["203.0.113.9"]);
     assert_eq!(bench.alert(ATTACKER).name(), "refused");
+    assert_eq!(bench.reload(never), [], "it is gone");
+    // As by SIGHUP, where nobody waits for an answer.
+    let everything = config("never-block = [\"203.0.113.0/24\"]");
+    bench.turn(vec![Order::Reload(Box::new(everything), None)]);
+    assert_eq!(bench.held(), [""; 0]);
+}
+
+#[test]
+fn a_block_that_becomes_protected_while_the_firewall_is_off_is_told_and_lifted_later() {
+    let mut bench = Bench::new("");
+    bench.alert(ATTACKER);
+    bench.with_rules(|rules| rules.off = true);
+    let never = "never-block = [\"198.51.100.7\"]";
+    assert_eq!(bench.reload(never), [(ATTACKER.to_owned(), "failed")]);
+    assert_eq!(bench.judged(ATTACKER).name(), "refused", "said also while nothing can be done");
+    bench.with_rules(|rules| rules.off = false);
+    bench.pass(5);
+    assert_eq!(bench.held(), [""; 0]);
+    assert!(bench.live().is_empty());
+}
+
+#[test]
+fn a_rules_blocks_are_lifted_by_its_exact_name() {
+    let mut bench = Bench::new("");
+    for (target, rule) in [
+        ("198.51.100.1", "SSH"),
+        ("198.51.100.2", "SSH"),
+        ("198.51.100.3", "ssh"),
+        ("198.51.100.4", "SSH brute force"),
+        ("198.51.100.5", ""),
+    ] {
+        let rule_name = Text::truncated(rule);
+        let (order, _answer) = order(Role::Frontend, Block { rule_name, ..request(&[target], None) });
+        bench.turn(vec![order]);
+    }
+    let (order, answer) = lift(Which::Rule(Text::truncated("SSH")), 600);
+    bench.turn(vec![order]);
+    let Reply::Unblock(lifts) = answer.try_recv().unwrap() else { panic!() };
+    let lifted: Vec<String> = lifts.iter().map(|lift| lift.target.to_string()).collect();
+    assert_eq!(lifted, ["198.51.100.1", "198.51.100.2"]);
+    assert_eq!(bench.held(), ["198.51.100.3", "198.51.100.4", "198.51.100.5"]);
+    assert_eq!(bench.alert("198.51.100.1").name(), "refused", "immune");
+}
+
+#[test]
+fn what_is_judged_is_what_an_alert_is_then_told_and_judging_changes_nothing() {
+    let settings =
+        "block-for = [\"1m\", \"1h\"]\nmax-blocks = 2\nnever-block = [\"203.0.113.0/24\"]";
+    let mut bench = Bench::new(settings);
+    bench.alert("198.51.100.1");
+    for (target, judged, told) in [
+        ("198.51.100.1", "already-blocked", "already-blocked"),
+        ("203.0.113.9", "refused", "refused"),
+        ("127.0.0.1", "refused", "refused"),
+        ("198.51.0.0/16", "refused", "refused"),
+        (ATTACKER, "would-block", "blocked"),
+        ("198.51.100.9", "unavailable", "unavailable"),
+    ] {
+        let before = (bench.live(), bench.held(), bench.runs());
+        let judgement = bench.judged(target);
+        assert_eq!(judgement.name(), judged, "{target}");
+        assert_eq!((bench.live(), bench.held(), bench.runs()), before, "{target}");
+        let outcome = bench.alert(target);
+        assert_eq!(outcome.name(), told, "{target}");
+        assert_eq!(judgement.enforced(), outcome.enforced(), "{target}");
+    }
+    // What is over, and what an operator lifted.
+    assert_eq!(bench.shown(ATTACKER).offences, 0);
+    bench.pass(61);
+    assert_eq!(bench.shown(ATTACKER).offences, 1);
+    let again = bench.judged(ATTACKER);
+    assert_eq!(until(&again), Until::At(START + 61 + 3600), "the second time lasts longer");
+    assert_eq!(bench.alert(ATTACKER).enforced(), again.enforced());
+    assert_eq!(bench.shown(ATTACKER).offences, 1, "the live one has not ended");
+    bench.unblock(ATTACKER, 600);
+    assert_eq!(bench.shown(ATTACKER).immune_until, Some(START + 61 + 600));
+    assert_eq!(bench.judged(ATTACKER).name(), "refused");
+    bench.pass(90 * DAY);
+    assert_eq!(bench.shown(ATTACKER).offences, 0, "forgotten");
+    assert_eq!(bench.shown(ATTACKER).immune_until, None);
+    // A block that is not in force would be put there.
+    bench.alert(ATTACKER);
+    bench.with_rules(|rules| rules.busy = true);
+    bench.with_rules(|rules| rules.held.clear());
+    bench.pass(60);
+    assert_eq!(bench.judged(ATTACKER).name(), "would-block");
+    bench.with_rules(|rules| rules.off = true);
+    bench.pass(60);
+    assert_eq!(bench.judged("198.51.100.9").name(), "unavailable");
+}
+
+#[test]
+fn whoever_asks_first_a_rule_is_adopted_if_one_of_a_batch_asks_for_it() {
+    let mut bench = Bench::new("");
+    let adopting = || Block { adopt: true, ..request(&[ATTACKER], None) };
+    for _ in 0..2 {
+        let (alert, _answer) = block(Role::Frontend, &[ATTACKER], None);
+        let (adopt, answer) = order(Role::Operator, adopting());
+        bench.turn(vec![alert, adopt]);
+        assert!(outcomes(&answer)[0].enforced().is_some());
+        let last = bench.rules.lock().unwrap().runs.last().cloned().unwrap();
+        let [Change::Block { adopt, .. }] = last.as_slice() else { panic!("{last:?}") };
+        // The second time it is live and in force, and the rule is looked at all the same.
+        assert!(adopt);
+    }
+    assert_eq!(bench.runs(), 2);
 }
 
 #[test]

@@ -25,13 +25,18 @@
 //! | [`Request::List`] | uid 0 | [`Reply::List`] | one [`Page`] of live blocks |
 //! | [`Request::Show`] | uid 0 | [`Reply::Show`] | all that is known about one target |
 //! | [`Request::Status`] | webhookd, uid 0 | [`Reply::Status`] | the daemon's state in numbers and words |
+//! | [`Request::Judge`] | uid 0 | [`Reply::Judge`] | says what an alert would be told of 1 to 10,000 targets, and changes nothing |
+//! | [`Request::Reload`] | uid 0 | [`Reply::Reload`] | reads the configuration file again and lifts what has become protected |
+//! | [`Request::Protected`] | uid 0 | [`Reply::Protected`] | lists every network that no alert may block now |
+//!
+//! A `Block` whose `adopt` is true is for uid 0 alone: it takes over a rule of the administrator's.
 //!
 //! A `Block` of one address, `198.51.100.7`, with empty texts looks like this (see the golden-byte
 //! tests in `message.rs`):
 //!
 //! ```text
-//! 03                                 version 3
-//! 47 00 00 00                        71 bytes follow
+//! 04                                 version 4
+//! 48 00 00 00                        72 bytes follow
 //! 07 00 00 00 00 00 00 00            request id 7
 //! 00 00 00 00                        Block
 //! 01 00 .. 00 (16 bytes)             event id 1
@@ -40,6 +45,7 @@
 //! 00 00 00 00 c6 33 64 07 20         IPv4 198.51.100.7 /32
 //! 00                                 for as long as policy says
 //! ..                                 reason, rule name, alert id: three lengths of zero
+//! 00                                 an administrator's rule stays the administrator's
 //! ```
 //!
 //! Nothing here does I/O except [`frame::read`] and [`frame::write`] on a caller's stream; the
@@ -58,8 +64,8 @@ pub use durations::Durations;
 pub use error::{FrameError, TargetError};
 pub use frame::VERSION;
 pub use message::{
-    Block, BlockInfo, EventId, Lift, LiftOutcome, List, MAX_TARGETS, Message, Page, Reply,
-    ReplyFrame, Request, RequestFrame, Shown, Status, Targets, Unblock,
+    Block, BlockInfo, EventId, Lift, LiftOutcome, List, MAX_TARGETS, Message, Page, ProtectedNet,
+    Reloaded, Reply, ReplyFrame, Request, RequestFrame, Shown, Status, Targets, Unblock, Which,
 };
 pub use outcome::{Enforced, Outcome, Refusal, Term, Until, Verdict};
 pub use target::{Target, canonical};

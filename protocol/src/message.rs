@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,12 @@ pub enum Request {
     Show(Target),
     /// The daemon's state.
     Status,
+    /// What an alert would be told of these targets now; nothing changes.
+    Judge(Block),
+    /// Read the configuration file again, as at SIGHUP.
+    Reload,
+    /// Everything that no alert may block now.
+    Protected,
 }
 
 impl Request {
@@ -73,6 +80,9 @@ impl Request {
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Status => "status",
+            Self::Judge(_) => "judge",
+            Self::Reload => "reload",
+            Self::Protected => "protected",
         }
     }
 }
@@ -90,6 +100,12 @@ pub enum Reply {
     Show(Box<Shown>),
     /// The state.
     Status(Box<Status>),
+    /// One verdict a target, in the request's order.
+    Judge(Vec<Verdict>),
+    /// What came of it.
+    Reload(Reloaded),
+    /// At most [`ProtectedNet::MOST`], in the order in which reasons are given.
+    Protected(Vec<ProtectedNet>),
     /// This peer may not use this verb.
     Forbidden,
     /// Too much waits already; nothing was done, and asking again later may work.
@@ -113,6 +129,9 @@ pub struct Block {
     pub rule_name: Text,
     /// The alert's id.
     pub alert_id: Text,
+    /// Whether a `deny from` rule of the administrator's for exactly a target's packets becomes ours.
+    /// Only uid 0 may ask that; otherwise such a rule stays the administrator's.
+    pub adopt: bool,
 }
 
 /// Between 1 and [`MAX_TARGETS`] targets.
@@ -150,10 +169,21 @@ pub struct TargetCount(usize);
 pub struct Unblock {
     /// Ties the lines of the log together.
     pub event: EventId,
-    /// Which blocks; None means all.
-    pub targets: Option<Targets>,
+    /// Which blocks.
+    pub which: Which,
     /// For how many seconds the frontend cannot put them back.
     pub immune_for: u32,
+}
+
+/// Which blocks are to be lifted.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Which {
+    /// Every one.
+    All,
+    /// Those of these targets.
+    Targets(Targets),
+    /// Those whose detection rule has exactly this name.
+    Rule(Text),
 }
 
 /// Asks for a page of live blocks, in the order of their addresses.
@@ -257,10 +287,42 @@ pub struct BlockInfo {
 pub struct Shown {
     /// The live block of exactly this target, or the narrowest one around it.
     pub block: Option<BlockInfo>,
-    /// Why a request for this target would be refused now.
-    pub refusal: Option<Refusal>,
-    /// What stands behind the refusal, or in the block's way.
-    pub detail: Text,
+    /// How many earlier blocks of it ended by themselves, forgotten ones not counted.
+    pub offences: u32,
+    /// Until when alerts cannot put it back, in seconds since the Unix epoch; None: they can.
+    pub immune_until: Option<u64>,
+    /// What an alert would be told of it now, as [`Request::Judge`] says.
+    pub verdict: Verdict,
+}
+
+/// What came of reading the configuration file again.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Reloaded {
+    /// Its policy is in force.
+    Done {
+        /// What became of each live block that has become protected.
+        lifted: Vec<Lift>,
+    },
+    /// It cannot be used, and why; the old policy stays in force.
+    Mistake(Text),
+}
+
+/// A network that no alert may block.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ProtectedNet {
+    /// The network; a host has the longest prefix.
+    pub net: IpNet,
+    /// The published reason.
+    pub refusal: Refusal,
+    /// Where that stands: a rule, an interface, a file; at most [`ProtectedNet::RULE_BYTES`].
+    pub rule: Text,
+}
+
+impl ProtectedNet {
+    /// Networks in one reply at most: with their rules they stay under the frame's cap.
+    pub const MOST: usize = 40_000;
+    /// Bytes of a rule at most.
+    pub const RULE_BYTES: usize = 160;
 }
 
 /// privd's state.

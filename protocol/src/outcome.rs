@@ -88,6 +88,15 @@ impl Outcome {
             _ => None,
         }
     }
+
+    /// Why policy says no, where it does.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(*refusal),
+            _ => None,
+        }
+    }
 }
 
 /// How a block is in force.

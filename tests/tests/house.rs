@@ -36,10 +36,11 @@ fn sources(folder: &str) -> Vec<Source> {
 }
 
 /// Everything but tests; what runs as root comes first.
-const FOLDERS: [&str; 6] = [
+const FOLDERS: [&str; 7] = [
     "privd/src",
     "privd/firewall/src",
     "privd/hosttext/src",
+    "privd/ledger/src",
     "protocol/src",
     "protocol/logging/src",
     "frontend/src",
@@ -47,7 +48,7 @@ const FOLDERS: [&str; 6] = [
 
 #[test]
 fn each_part_that_runs_as_root_stays_small() {
-    for (folder, most) in FOLDERS.into_iter().zip([2_500, 1_500, 1_000]) {
+    for (folder, most) in FOLDERS.into_iter().zip([2_500, 1_500, 1_000, 500]) {
         let lines: usize = sources(folder).iter().map(|source| source.code.len()).sum();
         assert!(lines <= most, "{folder} has {lines} lines of code: then it is two jobs");
     }
@@ -102,10 +103,10 @@ fn neither_side_knows_the_other() {
     let manifest =
         |package: &str| fs::read_to_string(root.join(package).join("Cargo.toml")).unwrap();
     assert!(!manifest("frontend").contains("\nprivd"));
-    for package in ["privd", "privd/firewall", "privd/hosttext"] {
+    for package in ["privd", "privd/firewall", "privd/hosttext", "privd/ledger"] {
         assert!(!manifest(package).contains("\nfrontend"), "{package}");
     }
-    for package in ["firewall", "hosttext"] {
+    for package in ["firewall", "hosttext", "ledger"] {
         // A part knows nothing of what it is a part of.
         assert!(!manifest(&format!("privd/{package}")).contains("\nprivd"), "{package}");
     }

@@ -100,6 +100,7 @@ fn an_order_under_way_is_finished_before_privd_stops() {
                 reason: Text::default(),
                 rule_name: Text::default(),
                 alert_id: Text::default(),
+                adopt: false,
             };
             let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
             frame::write(&mut stream, &RequestFrame { id: 7, request: Request::Block(block) })

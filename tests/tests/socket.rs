@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use protocol::{
     Block, EventId, List, MAX_TARGETS, Outcome, Refusal, Reply, ReplyFrame, Request, RequestFrame,
-    Status, Target, Targets, Text, Unblock, VERSION, frame,
+    Status, Target, Targets, Text, Unblock, VERSION, Which, frame,
 };
 use tests::world::UID;
 use tests::{World, until};
@@ -29,16 +29,30 @@ fn the_frontend_may_block_and_ask_for_status_and_nothing_else() {
     assert!(matches!(verdicts[0].outcome, Outcome::Blocked(_)), "{verdicts:?}");
     assert_eq!(frontend.status().live_blocks, 1);
     let target = ADDRESS.parse().unwrap();
-    let targets = Targets::try_from(vec![target]).unwrap();
+    let unblock = |which| Request::Unblock(Unblock { event: EventId(1), which, immune_for: 0 });
+    let Request::Block(asked) = block(&[ADDRESS]) else { unreachable!() };
     for request in [
-        Request::Unblock(Unblock { event: EventId(1), targets: None, immune_for: 0 }),
-        Request::Unblock(Unblock { event: EventId(2), targets: Some(targets), immune_for: 0 }),
+        unblock(Which::All),
+        unblock(Which::Targets(asked.targets.clone())),
+        unblock(Which::Rule(Text::default())),
         Request::List(List { after: None, limit: 1 }),
         Request::Show(target),
+        Request::Block(Block { adopt: true, ..asked.clone() }),
+        Request::Judge(asked),
+        Request::Reload,
+        Request::Protected,
     ] {
         assert_eq!(frontend.ask(request.clone()), Reply::Forbidden, "{request:?}");
     }
-    for (verb, times) in [("unblock", 2), ("list", 1), ("show", 1)] {
+    for (verb, times) in [
+        ("unblock", 3),
+        ("list", 1),
+        ("show", 1),
+        ("block", 1),
+        ("judge", 1),
+        ("reload", 1),
+        ("protected", 1),
+    ] {
         let words =
             format!("request, verb: {verb}, outcome: forbidden, peer: uid {UID} gid {UID} ");
         let told = frontend.told(&world, &words);
@@ -73,11 +87,18 @@ fn every_request_is_logged_with_who_asked_what_and_what_became_of_it() {
     operator.ask(Request::Status);
     operator.ask(Request::List(List { after: None, limit: 1 }));
     operator.ask(Request::Show(ADDRESS.parse().unwrap()));
+    let Request::Block(asked) = block(&[ADDRESS]) else { unreachable!() };
+    operator.ask(Request::Judge(asked));
+    operator.ask(Request::Reload);
+    operator.ask(Request::Protected);
     frontend.ask(Request::Status);
     for (peer, uid, verb) in [
         (&operator, 0, "status"),
         (&operator, 0, "list"),
         (&operator, 0, "show"),
+        (&operator, 0, "judge"),
+        (&operator, 0, "reload"),
+        (&operator, 0, "protected"),
         (&frontend, UID, "status"),
     ] {
         let words = format!("request, verb: {verb}, outcome: answered, peer: uid {uid} gid {uid} ");
@@ -88,8 +109,8 @@ fn every_request_is_logged_with_who_asked_what_and_what_became_of_it() {
         assert!(told[0].contains(", login_uid: "), "{told:#?}");
     }
     let targets = [ADDRESS, "198.51.100.8"].map(|text| text.parse().unwrap());
-    let targets = Some(Targets::try_from(targets.to_vec()).unwrap());
-    let unblock = Request::Unblock(Unblock { event: EventId(0xabc), targets, immune_for: 0 });
+    let which = Which::Targets(Targets::try_from(targets.to_vec()).unwrap());
+    let unblock = Request::Unblock(Unblock { event: EventId(0xabc), which, immune_for: 0 });
     let Reply::Unblock(lifts) = operator.ask(unblock) else { panic!("no lifts") };
     assert_eq!(lifts.len(), 2);
     for (target, outcome) in [(ADDRESS, "lifted"), ("198.51.100.8", "not-blocked")] {
@@ -421,7 +442,7 @@ fn malformed() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a byte too many", trailing, "1 bytes are left over"),
         ("an empty payload", frame::version_notice().to_vec(), no_message),
         ("a payload too short", framed(&status[5..16]), no_message),
-        ("an unknown verb", changed(&status, verb, &[5]), no_message),
+        ("an unknown verb", changed(&status, verb, &[8]), no_message),
         ("a verb far off", changed(&status, verb, &[0xff; 4]), no_message),
         ("an unknown tag", changed(&good, requester, &[2]), no_message),
         ("an unknown family", changed(&good, target, &[2]), no_message),
@@ -606,6 +627,7 @@ fn block_of(targets: Vec<Target>) -> Request {
         reason: Text::default(),
         rule_name: Text::default(),
         alert_id: Text::default(),
+        adopt: false,
     })
 }
 

@@ -1,7 +1,8 @@
 //! `webhookctl block` and `webhookctl unblock`.
 
 use protocol::{
-    Block, Enforced, LiftOutcome, Outcome, Target, Targets, Term, Text, Unblock, Untrusted, Verdict,
+    Block, Enforced, LiftOutcome, Outcome, Refusal, Target, Targets, Term, Text, Unblock,
+    Untrusted, Verdict, Which,
 };
 use serde::Serialize;
 
@@ -30,10 +31,7 @@ impl Row {
         Self {
             target: verdict.target.to_string(),
             outcome: verdict.outcome.name(),
-            reason: match verdict.outcome {
-                Outcome::Refused(refusal) => Some(refusal.name()),
-                _ => None,
-            },
+            reason: verdict.outcome.refusal().map(Refusal::name),
             detail: Untrusted(&verdict.detail).to_string(),
             enforced_as: enforced.map(|enforced| enforced.target.to_string()),
             until: enforced.map(|enforced| until_rfc3339(enforced.until)),
@@ -57,6 +55,7 @@ pub(super) async fn block(
         reason: Text::truncated(reason),
         rule_name: Text::default(),
         alert_id: Text::default(),
+        adopt: false,
     };
     let verdicts = privd.block(request).await?;
     let rows: Vec<Row> = verdicts.iter().map(Row::of_block).collect();
@@ -75,18 +74,20 @@ pub(super) async fn block(
     })
 }
 
-/// No targets: all.
+/// Of a rule, or of targets; neither: all.
 pub(super) async fn unblock(
     privd: &PrivdClient,
     output: &Output,
     targets: &[Target],
+    rule: Option<&str>,
     immune_for: u32,
 ) -> Result<Done, CtlError> {
-    let request = Unblock {
-        event: new_event(),
-        targets: Targets::try_from(targets.to_vec()).ok(),
-        immune_for,
+    let which = match (rule, Targets::try_from(targets.to_vec())) {
+        (Some(rule), _) => Which::Rule(Text::truncated(rule)),
+        (None, Ok(targets)) => Which::Targets(targets),
+        (None, Err(_)) => Which::All,
     };
+    let request = Unblock { event: new_event(), which, immune_for };
     let lifts = privd.unblock(request).await?;
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for lift in &lifts {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use protocol::{Target, Term};
+use protocol::{Target, Term, Text};
 
 use crate::ctl::output::Output;
 use crate::privd_client::{DEFAULT_SOCKET, PrivdClient, PrivdError};
@@ -60,8 +60,8 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::Block { targets, term, reason } => {
             block::block(&privd, output, targets, *term, reason).await
         }
-        Command::Unblock { targets, immune_for, .. } => {
-            block::unblock(&privd, output, targets, *immune_for).await
+        Command::Unblock { targets, rule, immune_for, .. } => {
+            block::unblock(&privd, output, targets, rule.as_deref(), *immune_for).await
         }
         Command::List => list::list(&privd, output).await,
         Command::Show { target } => show::show(&privd, output, *target).await,
@@ -107,11 +107,14 @@ enum Command {
     /// Lift blocks
     Unblock {
         /// Address or network as `list` shows it
-        #[arg(required_unless_present = "all", value_name = "ADDR", value_parser = target)]
+        #[arg(required_unless_present_any = ["all", "rule"], value_name = "ADDR", value_parser = target)]
         targets: Vec<Target>,
         /// Lift every block
         #[arg(long, conflicts_with = "targets")]
         all: bool,
+        /// Lift the blocks of the detection rule of exactly this name
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["targets", "all"], value_parser = rule)]
+        rule: Option<String>,
         /// For this long, alerts cannot put them back; 0s lets them at once
         #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds)]
         immune_for: u32,
@@ -168,6 +171,15 @@ fn target(text: &str) -> Result<Target, String> {
         Ok(_) => error.to_string(),
         Err(_) => format!("{error}; write for example 198.51.100.7 or 2001:db8::/64"),
     })
+}
+
+/// privd keeps so much of a name, and an empty one is that of a block without a rule.
+fn rule(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("is empty; write the rule's name as `list` shows it".to_owned()),
+        length if length > Text::MAX_BYTES => Err("is longer than any rule's name".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn term(text: &str) -> Result<Term, String> {
@@ -227,7 +239,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Block, Reply, Request, Unblock};
+    use protocol::{Block, Reply, Request, Unblock, Which};
 
     use super::*;
     use crate::fake_privd::FakePrivd;
@@ -279,7 +291,9 @@ mod tests {
         assert_eq!(unblock(&format!("{line} --immune-for 1h")).await.immune_for, 3_600);
         assert_eq!(unblock(&format!("{line} --immune-for 0s")).await.immune_for, 0);
         let all = unblock("webhookctl unblock --all --immune-for 1s").await;
-        assert_eq!((all.targets, all.immune_for), (None, 1));
+        assert_eq!((all.which, all.immune_for), (Which::All, 1));
+        let ruled = unblock("webhookctl unblock --rule scan").await;
+        assert_eq!(ruled.which, Which::Rule(Text::truncated("scan")));
     }
 
     #[test]
@@ -290,6 +304,8 @@ mod tests {
             ("block 198.51.100.7 --for 137y", "136 years; write for example 1h"),
             ("unblock 198.51.100.7 --immune-for permanent", "write for example 10m"),
             ("unblock 198.51.100.7 --immune-for 600", "write for example 10m"),
+            ("unblock --rule ", "is empty; write the rule's name"),
+            ("unblock --rule scan 198.51.100.7", "cannot be used with"),
         ] {
             let line = ["webhookctl"].into_iter().chain(line.split(' '));
             let error = Arguments::try_parse_from(line).err().unwrap().to_string();

@@ -24,8 +24,8 @@ impl Answer {
             target: target.to_string(),
             blocked: shown.block.as_ref().is_some_and(|block| block.in_force),
             block: shown.block.as_ref().map(Row::new),
-            refused_because: shown.refusal.map(Refusal::name),
-            detail: Untrusted(&shown.detail).to_string(),
+            refused_because: shown.verdict.outcome.refusal().map(Refusal::name),
+            detail: Untrusted(&shown.verdict.detail).to_string(),
         }
     }
 }
@@ -45,9 +45,10 @@ fn lines(target: Target, shown: &Shown) -> Vec<String> {
         None => vec![format!("{target} is not blocked by webhookd.")],
         Some(block) => block_lines(target, block),
     };
-    if let Some(refusal) = shown.refusal {
-        let detail = Untrusted(&shown.detail);
-        let more = if shown.detail.is_empty() { String::new() } else { format!(" ({detail})") };
+    if let Some(refusal) = shown.verdict.outcome.refusal() {
+        let detail = Untrusted(&shown.verdict.detail);
+        let more =
+            if shown.verdict.detail.is_empty() { String::new() } else { format!(" ({detail})") };
         lines.push(format!(
             "A new request would be refused: it is {}{more}.",
             refusal.explanation()
@@ -82,13 +83,19 @@ fn block_lines(target: Target, block: &BlockInfo) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::Text;
+    use protocol::{Outcome, Text, Verdict};
 
     use super::*;
     use crate::fake_privd::block_info;
 
     fn shown(offences: u32) -> Shown {
-        Shown { block: Some(block_info(offences)), refusal: None, detail: Text::default() }
+        Shown { block: Some(block_info(offences)), offences, ..unknown(Outcome::Unavailable, "") }
+    }
+
+    fn unknown(outcome: Outcome, detail: &str) -> Shown {
+        let detail = Text::truncated(detail);
+        let verdict = Verdict { target: target(), outcome, detail };
+        Shown { block: None, offences: 0, immune_until: None, verdict }
     }
 
     fn target() -> Target {
@@ -120,11 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_not_blocked_or_not_in_force_or_would_be_refused_is_told() {
-        let refused = Shown {
-            block: None,
-            refusal: Some(Refusal::Gateway),
-            detail: Text::truncated("via eth0"),
-        };
+        let refused = unknown(Outcome::Refused(Refusal::Gateway), "via eth0");
         let expected = [
             "198.51.100.7 is not blocked by webhookd.",
             "A new request would be refused: it is this host's default gateway (via eth0).",

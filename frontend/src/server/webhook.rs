@@ -78,6 +78,7 @@ async fn block(
                 reason: alert.reason,
                 rule_name: alert.rule_name,
                 alert_id: alert.alert_id,
+                adopt: false,
             };
             match privd.block(request).await {
                 Ok(verdicts) => verdicts,

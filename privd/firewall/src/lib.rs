@@ -86,8 +86,15 @@ pub struct Found {
 /// One change to the firewall.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// Put this target in force, its rules marked so.
-    Block(Target, Mark),
+    /// Put a target in force.
+    Block {
+        /// Whom.
+        target: Target,
+        /// What its rules are marked with.
+        mark: Mark,
+        /// Whether the administrator's `deny from` rule for exactly these packets becomes ours.
+        adopt: bool,
+    },
     /// Remove our rules for this target.
     Lift(Target),
 }
@@ -96,13 +103,13 @@ impl Change {
     /// Whom it is about.
     pub const fn target(&self) -> Target {
         match self {
-            Self::Block(target, _) | Self::Lift(target) => *target,
+            Self::Block { target, .. } | Self::Lift(target) => *target,
         }
     }
 
     /// Whether it is to drop packets.
     pub const fn is_block(&self) -> bool {
-        matches!(self, Self::Block(..))
+        matches!(self, Self::Block { .. })
     }
 }
 

@@ -85,6 +85,13 @@ impl Tuple {
         theirs.filter(|_| every).map(|net| (rule.direction, net))
     }
 
+    /// Whether this is `deny from X` and nothing more: a drop of ours would do the same.
+    pub fn is_plain_deny(&self) -> bool {
+        let plain = |rule: &Rule| rule.action == "deny" && rule.log.is_none();
+        self.whole().is_some_and(|(direction, _)| direction == Direction::In)
+            && self.rule.as_ref().is_some_and(plain)
+    }
+
     /// Whether this lets something through. A line nobody understands might.
     pub fn accepts(&self) -> bool {
         self.rule.as_ref().is_none_or(Rule::accepts)

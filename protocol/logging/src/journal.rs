@@ -216,6 +216,7 @@ mod tests {
             reason: Text::default(),
             rule_name: Text::default(),
             alert_id: Text::default(),
+            adopt: false,
         };
         let verdict = Verdict { target, outcome, detail: Text::default() };
         journal.blocked(&WEBHOOKD, &block, &[verdict]);

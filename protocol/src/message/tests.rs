@@ -14,6 +14,7 @@ fn block_of(targets: Vec<Target>) -> RequestFrame {
             reason: Text::default(),
             rule_name: Text::default(),
             alert_id: Text::default(),
+            adopt: false,
         }),
     }
 }
@@ -26,8 +27,8 @@ fn hex(bytes: &[u8]) -> String {
 fn golden_block() {
     let frame = frame::encode(&block_of(vec!["198.51.100.7".parse().unwrap()])).unwrap();
     let golden = concat!(
-        "03",
-        "47000000",
+        "04",
+        "48000000",
         "0700000000000000",
         "00000000",
         "01000000000000000000000000000000",
@@ -38,6 +39,7 @@ fn golden_block() {
         "0000000000000000",
         "0000000000000000",
         "0000000000000000",
+        "00",
     );
     assert_eq!(hex(&frame), golden);
 }
@@ -49,10 +51,11 @@ fn golden_block_of_a_network_with_texts() {
         block.requester = Some("10.0.0.9".parse().unwrap());
         block.reason = Text::truncated("ssh");
         block.term = Term::seconds(3600);
+        block.adopt = true;
     }
     let golden = concat!(
-        "03",
-        "66000000",
+        "04",
+        "67000000",
         "0700000000000000",
         "00000000",
         "01000000000000000000000000000000",
@@ -63,6 +66,7 @@ fn golden_block_of_a_network_with_texts() {
         "0300000000000000737368",
         "0000000000000000",
         "0000000000000000",
+        "01",
     );
     assert_eq!(hex(&frame::encode(&message).unwrap()), golden);
 }
@@ -71,15 +75,40 @@ fn golden_block_of_a_network_with_texts() {
 fn golden_verbs_and_replies() {
     let list = Request::List(List { after: None, limit: 2 });
     let show = Request::Show("198.51.100.7".parse().unwrap());
-    let unblock = Request::Unblock(Unblock { event: EventId(2), targets: None, immune_for: 600 });
+    let unblock = |which| Request::Unblock(Unblock { event: EventId(2), which, immune_for: 600 });
+    let one = Targets::try_from(vec!["198.51.100.7".parse().unwrap()]).unwrap();
+    let Request::Block(block) = block_of(vec!["198.51.100.7".parse().unwrap()]).request else {
+        panic!()
+    };
     for (request, golden) in [
-        (list, "030f000000010000000000000002000000000200"),
-        (show, "03150000000100000000000000030000000000 0000c633640720"),
-        (unblock, "0321000000010000000000000001000000020000000000000000000000000000 000058020000"),
-        (Request::Status, "030c000000010000000000000004000000"),
+        (list, "040f000000010000000000000002000000000200"),
+        (show, "04150000000100000000000000030000000000 0000c633640720"),
+        (
+            unblock(Which::All),
+            "04240000000100000000000000 01000000 02000000000000000000000000000000 00000000 58020000",
+        ),
+        (
+            unblock(Which::Targets(one)),
+            "04350000000100000000000000 01000000 02000000000000000000000000000000
+             01000000 0100000000000000 00000000c633640720 58020000",
+        ),
+        (
+            unblock(Which::Rule(Text::truncated("ssh"))),
+            "042f0000000100000000000000 01000000 02000000000000000000000000000000
+             02000000 0300000000000000 737368 58020000",
+        ),
+        (Request::Status, "040c000000010000000000000004000000"),
+        (
+            Request::Judge(block),
+            "04480000000100000000000000 05000000 01000000000000000000000000000000 00
+             0100000000000000 00000000c633640720 00
+             0000000000000000 0000000000000000 0000000000000000 00",
+        ),
+        (Request::Reload, "040c000000010000000000000006000000"),
+        (Request::Protected, "040c000000010000000000000007000000"),
     ] {
         let frame = frame::encode(&RequestFrame { id: 1, request }).unwrap();
-        assert_eq!(hex(&frame), golden.replace(' ', ""));
+        assert_eq!(hex(&frame), golden.replace([' ', '\n'], ""));
     }
     let target: Target = "198.51.100.7".parse().unwrap();
     let verdict = |outcome| Verdict { target, outcome, detail: Text::default() };
@@ -136,10 +165,48 @@ fn golden_verbs_and_replies() {
     );
     let frame = hex(&frame::encode(&reply).unwrap());
     assert!(frame.ends_with(golden), "{frame} does not end with {golden}");
-    let busy = ReplyFrame { id: 1, reply: Reply::Busy };
-    assert_eq!(hex(&frame::encode(&busy).unwrap()), "030c000000010000000000000006000000");
-    let forbidden = ReplyFrame { id: 1, reply: Reply::Forbidden };
-    assert_eq!(hex(&frame::encode(&forbidden).unwrap()), "030c000000010000000000000005000000");
+}
+
+#[test]
+fn golden_replies_about_policy() {
+    let target: Target = "198.51.100.7".parse().unwrap();
+    let lift = Lift { target, outcome: LiftOutcome::Lifted, detail: Text::default() };
+    let protected = |net: &str| ProtectedNet {
+        net: net.parse().unwrap(),
+        refusal: Refusal::UfwAllow,
+        rule: Text::truncated("r"),
+    };
+    let verdict = || Verdict { target, outcome: Outcome::Unavailable, detail: Text::default() };
+    let shown = Shown { block: None, offences: 2, immune_until: Some(3), verdict: verdict() };
+    let verdict_bytes = "00000000c633640720 09000000 0000000000000000";
+    for (reply, golden) in [
+        (
+            Reply::Show(Box::new(shown)),
+            format!("03000000 00 02000000 01 0300000000000000 {verdict_bytes}"),
+        ),
+        (Reply::Judge(vec![verdict()]), format!("05000000 0100000000000000 {verdict_bytes}")),
+        (
+            Reply::Reload(Reloaded::Done { lifted: vec![lift] }),
+            "06000000 00000000 0100000000000000 00000000c633640720 00000000 0000000000000000"
+                .into(),
+        ),
+        (
+            Reply::Reload(Reloaded::Mistake(Text::truncated("no"))),
+            "06000000 01000000 0200000000000000 6e6f".into(),
+        ),
+        (
+            Reply::Protected(vec![protected("198.51.100.0/24"), protected("2001:db8::/48")]),
+            "07000000 0200000000000000 00000000c633640018 05000000 0100000000000000 72
+             0100000020010db800000000000000000000000030 05000000 0100000000000000 72"
+                .into(),
+        ),
+        (Reply::Forbidden, "08000000".into()),
+        (Reply::Busy, "09000000".into()),
+    ] {
+        let frame = hex(&frame::encode(&ReplyFrame { id: 1, reply }).unwrap());
+        let golden = golden.replace([' ', '\n'], "");
+        assert_eq!(frame.get(26..), Some(&*golden));
+    }
 }
 
 #[test]
@@ -191,6 +258,11 @@ fn the_largest_request_and_reply_fit_their_caps() {
     let blocks = vec![row; usize::from(Page::MAX_BLOCKS)];
     let page = Page { blocks, total: 1, more: true };
     frame::encode(&ReplyFrame { id: 1, reply: Reply::List(page) }).unwrap();
+
+    let rule = Text::truncated(&"x".repeat(ProtectedNet::RULE_BYTES));
+    let net = ProtectedNet { net: target.net(), refusal: Refusal::UfwAllow, rule };
+    let reply = Reply::Protected(vec![net; ProtectedNet::MOST]);
+    frame::encode(&ReplyFrame { id: 1, reply }).unwrap();
 }
 
 #[test]
@@ -211,7 +283,7 @@ fn any_target() -> impl Strategy<Value = Target> {
         } else {
             IpAddr::from(u32::try_from(bits >> 96).unwrap().to_be_bytes())
         };
-        let net = ipnet::IpNet::new(address, prefix).ok()?;
+        let net = IpNet::new(address, prefix).ok()?;
         Target::network(net.trunc()).ok()
     })
 }
@@ -220,22 +292,34 @@ fn any_request() -> impl Strategy<Value = Request> {
     let targets = proptest::collection::vec(any_target(), 1..20);
     let term =
         prop_oneof![Just(None), Just(Some(Term::Permanent)), any::<u32>().prop_map(Term::seconds)];
-    let texts = (".{0,300}", ".{0,40}");
+    let texts = (".{0,300}", ".{0,40}", any::<bool>());
     let block = (any::<u128>(), any::<Option<IpAddr>>(), targets, term, texts).prop_map(
-        |(event, requester, targets, term, (reason, rule))| {
-            Request::Block(Block {
-                event: EventId(event),
-                requester,
-                targets: targets.try_into().unwrap(),
-                term,
-                reason: Text::truncated(&reason),
-                rule_name: Text::truncated(&rule),
-                alert_id: Text::default(),
-            })
+        |(event, requester, targets, term, (reason, rule, adopt))| Block {
+            event: EventId(event),
+            requester,
+            targets: targets.try_into().unwrap(),
+            term,
+            reason: Text::truncated(&reason),
+            rule_name: Text::truncated(&rule),
+            alert_id: Text::default(),
+            adopt,
         },
     );
+    let which = prop_oneof![
+        Just(Which::All),
+        ".{0,300}".prop_map(|rule| Which::Rule(Text::truncated(&rule))),
+        any_target().prop_map(|target| Which::Targets(vec![target].try_into().unwrap())),
+    ];
+    let unblock = (any::<u128>(), which, any::<u32>()).prop_map(|(event, which, immune_for)| {
+        Request::Unblock(Unblock { event: EventId(event), which, immune_for })
+    });
     prop_oneof![
-        block,
+        (block, any::<bool>()).prop_map(|(block, judge)| {
+            if judge { Request::Judge(block) } else { Request::Block(block) }
+        }),
+        unblock,
+        Just(Request::Reload),
+        Just(Request::Protected),
         any_target().prop_map(Request::Show),
         (proptest::option::of(any_target()), any::<u16>())
             .prop_map(|(after, limit)| Request::List(List { after, limit })),

@@ -18,7 +18,7 @@ pub(super) async fn addresses(privd: &PrivdClient) -> Findings {
         let shown = shown.map_err(|error| Unmade::Because(explained(&error)))?;
         let yours = own == Some(address);
         let who = if yours { "you are" } else { "somebody is" };
-        findings.push(match shown.refusal {
+        findings.push(match shown.verdict.outcome.refusal() {
             Some(refusal) => Finding::ok(format!("{address} is {}", refusal.explanation())),
             None => {
                 let what =

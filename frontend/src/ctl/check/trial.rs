@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use protocol::{Block, LiftOutcome, Outcome, Target, Targets, Term, Text, Unblock, Verdict};
+use protocol::{Block, LiftOutcome, Outcome, Target, Targets, Term, Text, Unblock, Verdict, Which};
 
 use crate::ctl::check::finding::{Finding, Findings, Unmade, shown};
 use crate::ctl::check::host::Host;
@@ -24,7 +24,8 @@ pub(super) async fn block(host: &Host, privd: &PrivdClient, left_out: bool) -> F
     let took = begin.elapsed().as_millis();
     let lifting = Instant::now();
     // Whatever came of it, there may be rules. If we do not come to this, the term ends them.
-    let unblock = Unblock { event: new_event(), targets: Some(targets(target)?), immune_for: 0 };
+    let unblock =
+        Unblock { event: new_event(), which: Which::Targets(targets(target)?), immune_for: 0 };
     let lifts = privd.unblock(unblock).await;
     let back = lifting.elapsed().as_millis();
     let verdicts = verdicts.map_err(because)?;
@@ -77,6 +78,7 @@ fn request(target: Target) -> Result<Block, Unmade> {
         reason: Text::truncated("webhookctl check"),
         rule_name: Text::default(),
         alert_id: Text::default(),
+        adopt: false,
     })
 }
 

@@ -259,7 +259,7 @@ impl Firewall for Ufw {
         let failed = progress.failed.as_ref();
         let effect = |(change, ran): (&Change, &bool)| match change {
             Change::Lift(target) => view.lift_effect(*target, *ran, failed),
-            Change::Block(target, _) => view.block_effect(*target, *ran, failed),
+            Change::Block { target, .. } => view.block_effect(*target, *ran, failed),
         };
         let effects = changes.iter().zip(&progress.touched).map(effect).collect();
         self.view = Some(view);

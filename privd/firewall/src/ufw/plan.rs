@@ -80,20 +80,27 @@ impl<'a> Draft<'a> {
         let which = usize::from(target.is_ipv6());
         let Some(family) = self.view.of(target) else { return false };
         match (change, family.rules.standing(target, direction)) {
-            (Change::Block(_, mark), FileStanding::Absent) => {
+            (Change::Block { mark, .. }, FileStanding::Absent) => {
                 self.fresh.push((target, direction, *mark));
             }
-            // A drop of ours for an earlier block: its comment would tell when that one ended.
-            (Change::Block(_, mark), FileStanding::First(tuple) | FileStanding::Late(tuple))
-                if tuple.mark().is_some_and(|theirs| theirs != *mark) =>
+            // A drop of ours for an earlier block: its comment would tell when that one ended. Or the
+            // administrator's, to be taken over: ours goes in front in the same edit, and the kernel
+            // gets both in one step.
+            (
+                Change::Block { mark, adopt, .. },
+                FileStanding::First(tuple) | FileStanding::Late(tuple),
+            ) if match tuple.mark() {
+                Some(theirs) => theirs != *mark,
+                None => *adopt && tuple.is_plain_deny(),
+            } =>
             {
                 self.take_out(which, tuple);
                 self.fresh.push((target, direction, *mark));
             }
-            (Change::Block(..), FileStanding::Late(tuple)) => {
+            (Change::Block { .. }, FileStanding::Late(tuple)) => {
                 self.edits.get_mut(which).into_iter().for_each(|edit| edit.move_first(tuple));
             }
-            (Change::Block(..), FileStanding::First(_))
+            (Change::Block { .. }, FileStanding::First(_))
                 if family.kernel(target, direction) == Some(KernelStanding::Absent) =>
             {
                 self.unloaded = true;

@@ -1,94 +1,13 @@
-//! The ledger: every live block, what ended, and what may not come back yet, on disk before it is
-//! acknowledged.
-//!
-//! redb commits are atomic and fsynced, so after a crash the file holds the state of the last
-//! commit. The values' types are part of the tables: a file of another format is told apart when
-//! it is opened.
+//! The file. redb commits are atomic and fsynced, so after a crash it holds the state of the last
+//! commit.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use firewall::Mark;
-use protocol::{BlockInfo, Enforced, EventId, Target, Text, Until};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::Database;
 
-/// A live block.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Live {
-    /// What peers are told of it.
-    pub info: BlockInfo,
-    /// The request that made it.
-    pub event: EventId,
-    /// Whether this process began it: then its times are as wrong as the clock was.
-    pub of_this_run: bool,
-}
-
-impl Live {
-    /// How its target is blocked.
-    pub const fn enforced(&self) -> Enforced {
-        Enforced { target: self.info.target, until: self.info.until }
-    }
-
-    /// What marks its rules.
-    pub const fn mark(&self) -> Mark {
-        Mark::new(self.event, self.info.until)
-    }
-
-    /// Whether its time has come.
-    pub const fn is_over(&self, wall: u64) -> bool {
-        matches!(self.info.until, Until::At(end) if end <= wall)
-    }
-}
-
-/// What is remembered of a target whose blocks ended by themselves.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ended {
-    /// How many.
-    pub offences: u32,
-    /// When the last one did, in seconds since the Unix epoch.
-    pub last: u64,
-}
-
-/// Everything that the ledger holds.
-#[derive(Debug, Default)]
-pub struct Records {
-    /// Live blocks.
-    pub blocks: BTreeMap<Target, Live>,
-    /// Ended ones.
-    pub ended: HashMap<Target, Ended>,
-    /// Until when alerts cannot put a target back.
-    pub immune: BTreeMap<Target, u64>,
-    /// False in a new ledger: the firewall may hold blocks that it does not know.
-    pub adopted: bool,
-}
-
-/// Changes that become durable together.
-#[derive(Debug, Default)]
-pub struct Entry {
-    /// Blocks that begin, or change.
-    pub added: Vec<Live>,
-    /// Blocks that are gone.
-    pub removed: Vec<Target>,
-    /// Offences to remember; None: to forget.
-    pub ended: Vec<(Target, Option<Ended>)>,
-    /// Immunities; None: over.
-    pub immune: Vec<(Target, Option<u64>)>,
-    /// Whether the firewall's rules have been taken over into this ledger.
-    pub adopted: bool,
-}
-
-impl Entry {
-    /// Whether there is nothing to write.
-    pub const fn is_empty(&self) -> bool {
-        self.added.is_empty()
-            && self.removed.is_empty()
-            && self.ended.is_empty()
-            && self.immune.is_empty()
-            && !self.adopted
-    }
-}
+use crate::{Entry, Records, tables};
 
 /// The open file. redb locks it: a second daemon cannot open it.
 #[derive(Debug)]
@@ -125,7 +44,7 @@ impl Ledger {
     fn open_uncounted(path: &Path) -> Result<(Self, Records), LedgerError> {
         let failed = |source| LedgerError::of(path, source);
         let database = open(path).map_err(failed)?;
-        let records = read(&database).map_err(failed)?;
+        let records = tables::read(&database).map_err(failed)?;
         Ok((Self { database: Some(database), path: path.to_owned() }, records))
     }
 
@@ -146,7 +65,8 @@ impl Ledger {
     /// The disk; nothing has changed then.
     pub fn commit(&mut self, entry: &Entry) -> Result<(), LedgerError> {
         let opened = self.database.take().map_or_else(|| open(&self.path), Ok);
-        let written = opened.and_then(|database| write(&database, entry).map(|()| database));
+        let written =
+            opened.and_then(|database| tables::write(&database, entry).map(|()| database));
         self.database = Some(written.map_err(|source| LedgerError::of(&self.path, source))?);
         Ok(())
     }
@@ -154,101 +74,6 @@ impl Ledger {
 
 fn open(path: &Path) -> Result<Database, redb::Error> {
     Ok(Database::builder().set_cache_size(CACHE_BYTES).create(path)?)
-}
-
-fn write(database: &Database, entry: &Entry) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    {
-        let mut blocks = transaction.open_table(BLOCKS)?;
-        for target in &entry.removed {
-            blocks.remove(&*target.to_string())?;
-        }
-        for live in &entry.added {
-            insert(&mut blocks, live)?;
-        }
-        let mut ended = transaction.open_table(ENDED)?;
-        for (target, record) in &entry.ended {
-            let key = target.to_string();
-            match record {
-                Some(Ended { offences, last }) => ended.insert(&*key, (*offences, *last))?,
-                None => ended.remove(&*key)?,
-            };
-        }
-        let mut immune = transaction.open_table(IMMUNE)?;
-        for (target, until) in &entry.immune {
-            let key = target.to_string();
-            match until {
-                Some(until) => immune.insert(&*key, *until)?,
-                None => immune.remove(&*key)?,
-            };
-        }
-        if entry.adopted {
-            transaction.open_table(ADOPTED)?.insert((), ())?;
-        }
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
-fn read(database: &Database) -> Result<Records, redb::Error> {
-    // Opening for writing makes the tables in a new file.
-    let transaction = database.begin_write()?;
-    transaction.open_table(BLOCKS)?;
-    transaction.open_table(ENDED)?;
-    transaction.open_table(IMMUNE)?;
-    transaction.open_table(ADOPTED)?;
-    transaction.commit()?;
-    let transaction = database.begin_read()?;
-    let mut records =
-        Records { adopted: !transaction.open_table(ADOPTED)?.is_empty()?, ..Records::default() };
-    for row in transaction.open_table(BLOCKS)?.iter()? {
-        let (key, value) = row?;
-        let Ok(target) = key.value().parse() else { continue };
-        records.blocks.insert(target, live(target, value.value()));
-    }
-    for row in transaction.open_table(ENDED)?.iter()? {
-        let (key, value) = row?;
-        let (Ok(target), (offences, last)) = (key.value().parse(), value.value()) else { continue };
-        records.ended.insert(target, Ended { offences, last });
-    }
-    for row in transaction.open_table(IMMUNE)?.iter()? {
-        let (key, until) = row?;
-        let Ok(target) = key.value().parse() else { continue };
-        records.immune.insert(target, until.value());
-    }
-    Ok(records)
-}
-
-fn insert(table: &mut redb::Table<'_, &str, Value>, live: &Live) -> Result<(), redb::StorageError> {
-    let Live { info, event, .. } = live;
-    let requester = info.requester.map(|address| address.to_string()).unwrap_or_default();
-    let until = match info.until {
-        Until::Permanent => None,
-        Until::At(time) => Some(time),
-    };
-    let peer = (info.peer_uid, info.peer_pid, requester.as_str());
-    let texts = (&*info.reason, &*info.rule_name, &*info.alert_id);
-    let value = (info.since, until, info.offences, event.0, peer, texts);
-    table.insert(&*info.target.to_string(), value).map(drop)
-}
-
-fn live(target: Target, value: <Value as redb::Value>::SelfType<'_>) -> Live {
-    let (since, until, offences, event, (peer_uid, peer_pid, requester), texts) = value;
-    let (reason, rule_name, alert_id) = texts;
-    let info = BlockInfo {
-        target,
-        since,
-        until: until.map_or(Until::Permanent, Until::At),
-        reason: Text::truncated(reason),
-        rule_name: Text::truncated(rule_name),
-        alert_id: Text::truncated(alert_id),
-        peer_uid,
-        peer_pid,
-        requester: requester.parse().ok(),
-        offences,
-        in_force: false,
-    };
-    Live { info, event: EventId(event), of_this_run: false }
 }
 
 /// Why the ledger cannot be used.
@@ -290,23 +115,6 @@ impl LedgerError {
     }
 }
 
-/// since, until, offences, event, (peer uid, peer pid, requester), (reason, rule name, alert id).
-type Value = (
-    u64,
-    Option<u64>,
-    u32,
-    u128,
-    (u32, i32, &'static str),
-    (&'static str, &'static str, &'static str),
-);
-
-/// The keys are targets as text.
-const BLOCKS: TableDefinition<'_, &str, Value> = TableDefinition::new("blocks");
-const ENDED: TableDefinition<'_, &str, (u32, u64)> = TableDefinition::new("ended");
-/// Until when, in seconds since the Unix epoch.
-const IMMUNE: TableDefinition<'_, &str, u64> = TableDefinition::new("immune");
-/// Has a row once anything was written.
-const ADOPTED: TableDefinition<'_, (), ()> = TableDefinition::new("adopted");
 /// Attempts to read a file, each of which ended the daemon: then it is damaged.
 const ATTEMPTS: u64 = 3;
 const CRASHES: &str = "reading it ended webhook-privd several times";
@@ -315,7 +123,13 @@ const CACHE_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use protocol::{BlockInfo, EventId, Target, Text, Until};
+    use redb::TableDefinition;
+
     use super::*;
+    use crate::{Ended, Live};
 
     fn live(target: Target, reason: &str) -> Live {
         let info = BlockInfo {
