@@ -677,7 +677,8 @@ fn a_rules_blocks_are_lifted_by_its_exact_name() {
         ("198.51.100.5", ""),
     ] {
         let rule_name = Text::truncated(rule);
-        let (order, _answer) = order(Role::Frontend, Block { rule_name, ..request(&[target], None) });
+        let (order, _answer) =
+            order(Role::Frontend, Block { rule_name, ..request(&[target], None) });
         bench.turn(vec![order]);
     }
     let (order, answer) = lift(Which::Rule(Text::truncated("SSH")), 600);

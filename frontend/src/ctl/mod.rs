@@ -9,6 +9,7 @@ mod list;
 mod log;
 mod output;
 mod show;
+mod simulate;
 mod status;
 
 use std::ffi::OsString;
@@ -72,6 +73,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         }
         Command::Check(how) => check::check(&privd, output, how).await,
         Command::Log(which) => log::log(output, which).await,
+        Command::Simulate(what) => simulate::simulate(&privd, output, what).await,
     }
 }
 
@@ -142,6 +144,8 @@ enum Command {
     Check(check::Arguments),
     /// Show what was blocked, refused and lifted, and who asked
     Log(log::Arguments),
+    /// Tell what a body or a template of Kibana's would block, and change nothing
+    Simulate(simulate::Arguments),
 }
 
 const EXAMPLES: &str = "\
@@ -156,6 +160,7 @@ Examples:
   webhookctl init --help
   webhookctl check
   webhookctl log 198.51.100.7
+  webhookctl simulate body.json
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -207,12 +212,15 @@ enum CtlError {
     Init(#[from] init::InitError),
     #[error(transparent)]
     Log(#[from] log::LogError),
+    #[error(transparent)]
+    Simulate(#[from] simulate::SimulateError),
 }
 
 impl CtlError {
     const fn exit_status(&self) -> u8 {
         match self {
             Self::Init(error) if error.is_bad_input() => 1,
+            Self::Simulate(error) if error.is_bad_input() => 1,
             _ => 2,
         }
     }
