@@ -65,7 +65,8 @@ pub use error::{FrameError, TargetError};
 pub use frame::VERSION;
 pub use message::{
     Block, BlockInfo, EventId, Lift, LiftOutcome, List, MAX_TARGETS, Message, Page, ProtectedNet,
-    Reloaded, Reply, ReplyFrame, Request, RequestFrame, Shown, Status, Targets, Unblock, Which,
+    Reloaded, Reply, ReplyFrame, Request, RequestFrame, Shown, Status, TargetCount, Targets,
+    Unblock, Which,
 };
 pub use outcome::{Enforced, Outcome, Refusal, Term, Until, Verdict};
 pub use target::{Target, canonical};

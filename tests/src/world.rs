@@ -321,9 +321,17 @@ impl World {
         answer
     }
 
-    /// Runs webhookctl as root; standard output and the exit status.
+    /// Runs webhookctl as root; what it printed, with its sentences in one line each, and the exit
+    /// status.
     #[must_use]
     pub fn ctl(&self, arguments: &[&str]) -> (String, i32) {
+        let (text, code) = self.ctl_folded(arguments);
+        (unfolded(&text), code)
+    }
+
+    /// The same as it was printed.
+    #[must_use]
+    pub fn ctl_folded(&self, arguments: &[&str]) -> (String, i32) {
         let output = self.confined.run(&[&["/mnt/webhookctl"], arguments].concat());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (text(&output.stdout) + &text(&output.stderr), output.status.code().unwrap())
@@ -333,7 +341,7 @@ impl World {
     #[must_use]
     pub fn ctl_json(&self, arguments: &str) -> Value {
         let arguments: Vec<&str> = arguments.split(' ').chain(["--json"]).collect();
-        serde_json::from_str(&self.ctl(&arguments).0).unwrap_or_default()
+        serde_json::from_str(&self.ctl_folded(&arguments).0).unwrap_or_default()
     }
 
     /// Runs a ufw command as the administrator.
@@ -454,6 +462,27 @@ pub fn binaries() -> &'static Path {
             std::env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), Into::into);
         target.join("debug")
     })
+}
+
+/// Puts together again what webhookctl folded at 80 columns: a line goes on where its next word had no
+/// room.
+#[must_use]
+pub fn unfolded(text: &str) -> String {
+    let mut whole = String::new();
+    let mut width = 0;
+    for line in text.lines() {
+        let words = line.trim_start();
+        let first = words.split(' ').next().unwrap_or_default();
+        let goes_on = words.len() < line.len() && width + 1 + first.chars().count() > 80;
+        let (margin, text) = if goes_on { (" ", words) } else { ("\n", line) };
+        whole.push_str(if whole.is_empty() { "" } else { margin });
+        whole.push_str(text);
+        width = line.chars().count();
+    }
+    if text.ends_with('\n') {
+        whole.push('\n');
+    }
+    whole
 }
 
 fn confined_view(server: &Place, directory: &Path) -> Place {

@@ -66,6 +66,7 @@ const BREAKAGES: &[Breakage] = &[
         "conntrack is missing",
         "mv /usr/sbin/hidden /usr/sbin/conntrack",
     ),
+    breakage("chmod 600 /etc/webhookd/tls/cert.pem", "files", "cannot be read by webhookd", ""),
     breakage("chmod 644 /etc/webhookd/token", "files", "every user can read it", ""),
     breakage("chown webhookd /etc/webhookd/tls/key.pem", "files", "is not root's", ""),
     breakage("chmod 666 /etc/webhookd/privd.toml", "files", "can be written by others", ""),
@@ -87,6 +88,18 @@ const BREAKAGES: &[Breakage] = &[
         "a token has at least 32 characters",
         "sed -i /short/d /etc/webhookd/token",
     ),
+    breakage(
+        "sed -i s/^#client-ca/client-ca/ /etc/webhookd/webhookd.toml",
+        "client CA",
+        "holds no usable PEM certificate of a CA",
+        "sed -i s/^client-ca/#client-ca/ /etc/webhookd/webhookd.toml",
+    ),
+    breakage(
+        "sed -i 's|^#client-ca.*|client-ca = \"/etc/webhookd/tls/cert.pem\"|' /etc/webhookd/webhookd.toml",
+        "client CA",
+        "holds a certificate that is no CA's",
+        "sed -i s/^client-ca/#client-ca/ /etc/webhookd/webhookd.toml",
+    ),
     breakage("usermod --shell /bin/sh webhookd", "account", "has a shell: /bin/sh", ""),
     breakage(
         "useradd mallory; gpasswd --add mallory webhookd",
@@ -96,6 +109,12 @@ const BREAKAGES: &[Breakage] = &[
     ),
     breakage("chmod 666 /run/webhook-privd/privd.sock", "socket", "mode 0666", ""),
     breakage("chmod 777 /run/webhook-privd", "socket", "on the way to the socket", ""),
+    breakage(
+        "systemctl mask webhookd.service; systemctl stop webhookd.service",
+        "units",
+        "webhookd.service is masked",
+        "",
+    ),
     breakage("systemctl disable webhookd.socket", "units", "webhookd.socket is disabled", ""),
     breakage(
         "systemctl stop webhookd.service webhookd.socket",
@@ -146,6 +165,19 @@ const BREAKAGES: &[Breakage] = &[
         "",
     ),
     breakage(
+        "ufw prepend deny proto tcp from 10.9.0.0/24 to any port 5001",
+        "port",
+        "stands ahead of `allow proto tcp from 10.9.0.2 to any port 5001`",
+        "",
+    ),
+    breakage(
+        "mkdir -p /etc/systemd/system/webhook-privd.service.d
+         cp /usr/share/webhookd/iptables-legacy.conf /etc/systemd/system/webhook-privd.service.d/",
+        "iptables",
+        "gives webhook-privd what only legacy needs",
+        "",
+    ),
+    breakage(
         "mkdir -p /etc/sudoers.d /etc/ssl/webhook; touch /etc/systemd/system/webhook-server.service \
              /usr/local/bin/block_ip.py /usr/local/bin/webhook_server.py /etc/webhook_server.env",
         "the guide",
@@ -158,7 +190,7 @@ const BREAKAGES: &[Breakage] = &[
         "/etc/sudoers.d/guide line 1 is left over",
         "rm /etc/sudoers.d/guide",
     ),
-    breakage("ufw deny from 198.51.100.7", "the guide", "`deny from 198.51.100.7/32` stands", ""),
+    breakage("ufw deny from 198.51.100.7", "the guide", "`deny from 198.51.100.7`, stands", ""),
     breakage(
         "iptables -I INPUT -s 192.0.2.0/24 -j ACCEPT",
         "trial block",
@@ -260,7 +292,7 @@ fn a_full_disk_a_late_certificate_and_an_operator_who_could_be_shut_out_are_prob
         'env -i /usr/sbin/webhookctl check --no-trial --json; exit $?' ;:";
     let report = Report::of(&machine, logged_in);
     let line = report.line("your address", "203.0.113.9, from which you are logged in");
-    assert!(line["mend"].as_str().unwrap().contains("never-block"), "{line}");
+    assert!(line["mend"].as_str().unwrap().contains("never-block add 203.0.113.9"), "{line}");
     machine.sh("echo 'never-block = [\"203.0.113.9\"]' >>/etc/webhookd/privd.toml
         systemctl reload webhook-privd");
     until("the address is protected", 20, || {
@@ -334,12 +366,12 @@ fn where_nothing_is_configured_each_check_still_says_its_word() {
     let (text, code) = world.ctl(&["check"]);
     assert_eq!(code, 2, "{text}");
     for words in [
-        "ok      ufw: version 0.36",
-        "ok      ufw active: enabled",
-        "problem files: cannot be checked: /etc/webhookd/webhookd.toml: cannot be read",
-        "note    units: systemd does not run here",
-        "ok      trial block: 192.0.2.254 was blocked in ",
-        "ok      trial block: 192.0.2.254 was lifted again",
+        "ok       ufw: version 0.36",
+        "ok       ufw active: enabled",
+        "problem  files: cannot be checked: /etc/webhookd/webhookd.toml: cannot be read",
+        "note     units: systemd does not run here",
+        "ok       trial block: 192.0.2.254 was blocked in ",
+        "ok       trial block: 192.0.2.254 was lifted again",
     ] {
         assert!(text.contains(words), "{words}\n{text}");
     }

@@ -158,6 +158,12 @@ fn openssl(line: &str, files: &[&Path]) -> String {
     run("openssl", &line.split(' ').chain(files).collect::<Vec<_>>())
 }
 
+/// Whom the report names for never-block.
+fn protected(report: &Value) -> Vec<&str> {
+    let entries = report["protected"].as_array().unwrap().iter();
+    entries.map(|entry| entry["address"].as_str().unwrap()).collect()
+}
+
 fn strings(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
 }
@@ -569,7 +575,7 @@ fn who_is_logged_in_over_ssh_is_never_blocked_and_who_only_tries_is() {
     let _guessing = Session::open(&host, "sshd: root [net]", &[(attacker, SERVER)]);
     let _forged = Session::of(UID, &host, "sshd: root@pts/0", &[(attacker, SERVER)]);
     let report = host.made(&[]);
-    assert_eq!(strings(&report["protected"]), [KIBANA]);
+    assert_eq!(protected(&report), [KIBANA]);
     let line = format!("never-block = [\"{KIBANA}\"]");
     assert!(host.read("privd.toml").contains(&line), "{}", host.read("privd.toml"));
 
@@ -586,7 +592,10 @@ fn who_is_logged_in_over_ssh_is_never_blocked_and_who_only_tries_is() {
     }
     let report = host.made(&["--force", "--no-protect-me"]);
     assert_eq!(report["protected"], json!([]));
-    assert!(report["notes"].to_string().contains("SSH sessions were not looked for"), "{report}");
+    assert!(
+        report["notes"].to_string().contains("never-block is empty (--no-protect-me)"),
+        "{report}"
+    );
     assert!(!host.read("privd.toml").contains(KIBANA));
 }
 
@@ -598,7 +607,59 @@ fn a_session_is_also_known_by_what_sshd_left_in_the_environment() {
         host.world.confined.command(&["/mnt/webhookctl", "init", "--json", "--directory", folder]);
     let output = command.env("SSH_CONNECTION", "198.51.100.9 50000 203.0.113.1 22").output();
     let report: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
-    assert_eq!(strings(&report["protected"]), ["198.51.100.9"]);
+    assert_eq!(protected(&report), ["198.51.100.9"]);
+}
+
+#[test]
+fn what_filebeat_and_elastic_agent_send_to_is_never_blocked() {
+    let host = Host::new();
+    let laid = host.world.path("laid");
+    fs::create_dir_all(format!("{laid}/filebeat")).unwrap();
+    fs::create_dir_all(format!("{laid}/elastic-agent")).unwrap();
+    for (name, text) in [
+        (
+            "hosts",
+            "127.0.0.1 localhost\n198.51.100.20 es.example.org\n2001:db8:9::20 es.example.org\n",
+        ),
+        (
+            // The guide's own machine is among them.
+            "filebeat/filebeat.yml",
+            "filebeat.inputs:\n- type: filestream\n  paths: [/var/log/auth.log]\n\
+             output.elasticsearch:\n  hosts: [\"https://es.example.org:9200\", 'http://203.0.113.1:9200',\n\
+             \x20   \"https://gone.invalid:9200\", localhost:9200]\nsetup.kibana:\n  host: '[2001:db8:9::21]:5601'\n\
+             # output.logstash:\n#   hosts: [\"198.51.100.66:5044\"]\n",
+        ),
+        (
+            "elastic-agent/elastic-agent.yml",
+            "outputs:\n  default:\n    type: elasticsearch\n    hosts: ['198.51.100.22:9200']\n",
+        ),
+    ] {
+        fs::write(format!("{laid}/{name}"), text).unwrap();
+    }
+    for name in ["passwd", "group"] {
+        fs::copy(host.world.path(name), format!("{laid}/{name}")).unwrap();
+    }
+    host.world.confined.sh(&format!("mount -t overlay -o lowerdir={laid}:/etc overlay /etc"));
+
+    let report = host.made(&[]);
+    let found = ["198.51.100.20", "2001:db8:9::20", "2001:db8:9::21", "198.51.100.22"];
+    assert_eq!(protected(&report), found);
+    let notes = report["notes"].to_string();
+    assert!(
+        notes.contains("gone.invalid, Filebeat's output.elasticsearch.hosts, cannot be"),
+        "{notes}"
+    );
+    let line = "never-block = [\"198.51.100.20\", \"2001:db8:9::20\", \"2001:db8:9::21\", \"198.51.100.22\"]";
+    assert!(host.read("privd.toml").contains(line), "{}", host.read("privd.toml"));
+
+    let (text, _) = host.init(&["--force"]);
+    for line in [
+        "never-block: 198.51.100.20, Filebeat's output.elasticsearch.hosts (es.example.org)",
+        "never-block: 198.51.100.22, Elastic Agent's outputs.default.hosts",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}: {text}");
+    }
+    assert_eq!(protected(&host.made(&["--force", "--no-protect-me"])), Vec::<&str>::new());
 }
 
 #[test]

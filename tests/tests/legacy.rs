@@ -33,6 +33,13 @@ fn legacy_iptables_takes_the_drop_in_that_the_failing_start_names() {
     });
     let (text, code) = check(&machine);
     assert!(code == 0 && text.contains("has what that needs more"), "{text}");
+    // A copy of an earlier release's.
+    let copy = "/etc/systemd/system/webhook-privd.service.d/iptables-legacy.conf";
+    machine.sh(&format!("sed -i /^BindPaths/d {copy}"));
+    let (text, code) = check(&machine);
+    assert!(code == 2 && text.contains("is not what this package ships"), "{text}");
+    machine.sh(mend);
+    assert_eq!(check(&machine).1, 0);
     for address in [ATTACKER, "2001:db8:1::7"] {
         assert_eq!(machine.block(address).outcomes(), ["blocked"]);
     }

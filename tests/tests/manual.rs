@@ -19,22 +19,75 @@ fn the_page_of_each_daemon_has_exactly_its_options() {
     }
 }
 
+/// The page is made from the definitions that the help is made from, so nothing may be lost on the way.
 #[test]
 fn the_page_of_webhookctl_has_exactly_its_commands_and_their_options() {
-    let page = page("webhookctl.8");
-    let (before, commands) = page.split_once(".Sh COMMANDS\n").unwrap();
-    let commands = commands.split("\n.Sh ").next().unwrap();
+    let page = page_of_webhookctl();
+    let (before, commands) = page.split_once("\n.SH COMMANDS\n").unwrap();
+    let commands = commands.split("\n.SH ").next().unwrap();
     let everywhere = options_of_help(&help("webhookctl", &[]));
-    assert_eq!(options_of_page(before), everywhere, "options of every command");
+    assert_eq!(options_of_tagged(before), everywhere, "options of every command");
     let described: BTreeMap<String, Names> = format!("\n{commands}")
-        .split("\n.Ss ")
+        .split("\n.SS ")
         .skip(1)
-        .map(|part| (part.lines().next().unwrap().to_owned(), options_of_page(part)))
+        .map(|part| (part.lines().next().unwrap().replace('"', ""), options_of_tagged(part)))
         .collect();
     let mut existing = BTreeMap::new();
     commands_of_help(&[], &everywhere, &mut existing);
+    assert!(existing.len() > 5, "{existing:?}");
+    // What has commands of its own has a heading too.
+    let described: BTreeMap<_, _> =
+        described.into_iter().filter(|(name, _)| existing.contains_key(name)).collect();
     assert_eq!(described, existing);
-    check_mentions("webhookctl", &page);
+
+    let options = existing.into_values().flatten().chain(everywhere).collect::<Names>();
+    for word in page.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
+        let name: String =
+            word.chars().take_while(|it| it.is_ascii_lowercase() || *it == '-').collect();
+        assert!(options.contains(&name), "webhookctl.8 names --{name}, which does not exist");
+    }
+    for section in ["NAME", "SYNOPSIS", "ENVIRONMENT", "FILES", "EXIT STATUS", "SEE ALSO"] {
+        assert!(page.contains(&format!("\n.SH {section}\n")), "{section}");
+    }
+}
+
+#[test]
+fn every_shell_completes_every_command_and_its_options() {
+    let everywhere = options_of_help(&help("webhookctl", &[]));
+    let mut existing = BTreeMap::new();
+    commands_of_help(&[], &everywhere, &mut existing);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = printed(&["completions", shell]);
+        for (path, options) in &existing {
+            let names = path.split(' ').map(str::to_owned);
+            for word in names.chain(options.iter().cloned()) {
+                assert!(script.contains(&word), "{shell} does not complete {word} of {path}");
+            }
+        }
+    }
+}
+
+/// What is installed is what these programs say of themselves.
+#[test]
+fn the_package_ships_the_page_and_the_completions_that_its_program_prints() {
+    let directory = tempfile::tempdir().unwrap();
+    let unpacked = Command::new("dpkg-deb")
+        .arg("--extract")
+        .args([tests::package::path(), directory.path()])
+        .status();
+    assert!(unpacked.unwrap().success());
+    let shipped = |path: &str| {
+        let output = Command::new("zcat").arg("--force").arg(directory.path().join(path)).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    for (path, command) in [
+        ("usr/share/man/man8/webhookctl.8.gz", &["manual"][..]),
+        ("usr/share/bash-completion/completions/webhookctl", &["completions", "bash"]),
+        ("usr/share/zsh/vendor-completions/_webhookctl", &["completions", "zsh"]),
+        ("usr/share/fish/vendor_completions.d/webhookctl.fish", &["completions", "fish"]),
+    ] {
+        assert_eq!(shipped(path), printed(command), "{path}");
+    }
 }
 
 /// Each command that does something or has options, and those that are its own.
@@ -60,12 +113,7 @@ fn commands_of_help(path: &[&str], everywhere: &Names, found: &mut BTreeMap<Stri
 
 /// What synopsis, text and examples of a page name exists.
 fn check_mentions(program: &str, page: &str) {
-    let mut existing = options_of_help(&help(program, &[]));
-    if program == "webhookctl" {
-        let mut commands = BTreeMap::new();
-        commands_of_help(&[], &existing, &mut commands);
-        existing.extend(commands.into_values().flatten());
-    }
+    let existing = options_of_help(&help(program, &[]));
     let in_examples = page
         .lines()
         .filter(|line| line.starts_with(&format!("{program} ")))
@@ -156,6 +204,14 @@ fn options_of_page(page: &str) -> Names {
     page.lines().filter(|line| line.starts_with(".It Fl ")).flat_map(long_flags).collect()
 }
 
+/// The same for man(7), in which `.TP` goes before what is explained.
+fn options_of_tagged(page: &str) -> Names {
+    let lines = page.lines().zip(page.lines().skip(1));
+    let tagged = lines.filter(|(before, _)| *before == ".TP").map(|(_, line)| line);
+    let words = tagged.flat_map(str::split_whitespace).filter_map(|word| word.strip_prefix("--"));
+    words.map(str::to_owned).collect()
+}
+
 /// `.Fl -name` is how mdoc writes `--name`.
 fn long_flags(line: &str) -> impl Iterator<Item = String> {
     let after_flag = line.split("Fl -").skip(1);
@@ -175,6 +231,21 @@ fn help(program: &str, command: &[&str]) -> String {
         Command::new(binaries().join(program)).args(command).arg("--help").output().unwrap();
     assert!(output.status.success(), "{program} {command:?} --help");
     String::from_utf8(output.stdout).unwrap()
+}
+
+fn printed(command: &[&str]) -> String {
+    let output = Command::new(binaries().join("webhookctl")).args(command).output().unwrap();
+    assert!(output.status.success(), "webhookctl {command:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Without its fonts, and with its hyphens as they are shown.
+fn page_of_webhookctl() -> String {
+    let page = printed(&["manual"]);
+    [r"\fB", r"\fI", r"\fR"]
+        .iter()
+        .fold(page, |page, font| page.replace(font, ""))
+        .replace(r"\-", "-")
 }
 
 fn page(name: &str) -> String {

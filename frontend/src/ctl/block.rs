@@ -1,15 +1,43 @@
-//! `webhookctl block` and `webhookctl unblock`.
+//! `webhookctl block`.
 
 use protocol::{
-    Block, Enforced, LiftOutcome, Outcome, Refusal, Target, Targets, Term, Text, Unblock,
-    Untrusted, Verdict, Which,
+    Block, Enforced, Outcome, Refusal, Target, Targets, Term, Text, Untrusted, Verdict,
 };
 use serde::Serialize;
 
-use crate::ctl::output::Output;
-use crate::ctl::{CtlError, Done};
+use crate::ctl::output::{Output, bad};
+use crate::ctl::{CtlError, Done, target, term};
 use crate::privd_client::{PrivdClient, new_event};
-use crate::times::{until_local, until_rfc3339};
+use crate::times::{self, until_rfc3339};
+
+/// What to block.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Address or network, for example 198.51.100.7 or 2001:db8::/64
+    #[arg(required = true, value_name = "ADDR", value_parser = target)]
+    targets: Vec<Target>,
+    /// For how long: 1h, 7d, permanent; taken as it is. Without it, block-for of privd.toml
+    /// decides
+    #[arg(long = "for", value_name = "TIME", value_parser = term)]
+    term: Option<Term>,
+    /// Why; shown by `list`
+    #[arg(long, value_name = "TEXT", default_value = "by hand")]
+    reason: String,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  webhookctl block 198.51.100.7
+  webhookctl block 198.51.100.7 2001:db8::/64 --for 7d --reason 'port scan'
+  webhookctl block 198.51.100.0/24 --for permanent
+
+New connections are dropped and open ones cut. Whoever is protected is refused:
+this host, its gateways and resolvers, never-block, and whom ufw's own rules let
+in; webhookctl show tells which. What is blocked already stays as it is.
+
+Exit status: 0 blocked, also where it was before; 1 bad input, or one was
+refused; 2 failed.";
 
 #[derive(Serialize)]
 struct Row {
@@ -42,24 +70,23 @@ impl Row {
 pub(super) async fn block(
     privd: &PrivdClient,
     output: &Output,
-    targets: &[Target],
-    term: Option<Term>,
-    reason: &str,
+    arguments: &Arguments,
 ) -> Result<Done, CtlError> {
-    let Ok(targets) = Targets::try_from(targets.to_vec()) else { return Ok(Done::BadInput) };
+    let targets = Targets::try_from(arguments.targets.clone())?;
     let request = Block {
         event: new_event(),
         requester: None,
         targets,
-        term,
-        reason: Text::truncated(reason),
+        term: arguments.term,
+        reason: Text::truncated(&arguments.reason),
         rule_name: Text::default(),
         alert_id: Text::default(),
         adopt: false,
     };
     let verdicts = privd.block(request).await?;
     let rows: Vec<Row> = verdicts.iter().map(Row::of_block).collect();
-    let lines: Vec<String> = verdicts.iter().map(sentence).collect();
+    let now = times::now();
+    let lines: Vec<String> = verdicts.iter().map(|verdict| sentence(verdict, now)).collect();
     output.print(&rows, &lines)?;
     let failed = verdicts.iter().any(|verdict| {
         verdict.outcome.enforced().is_none() && !matches!(verdict.outcome, Outcome::Refused(_))
@@ -74,74 +101,34 @@ pub(super) async fn block(
     })
 }
 
-/// Of a rule, or of targets; neither: all.
-pub(super) async fn unblock(
-    privd: &PrivdClient,
-    output: &Output,
-    targets: &[Target],
-    rule: Option<&str>,
-    immune_for: u32,
-) -> Result<Done, CtlError> {
-    let which = match (rule, Targets::try_from(targets.to_vec())) {
-        (Some(rule), _) => Which::Rule(Text::truncated(rule)),
-        (None, Ok(targets)) => Which::Targets(targets),
-        (None, Err(_)) => Which::All,
-    };
-    let request = Unblock { event: new_event(), which, immune_for };
-    let lifts = privd.unblock(request).await?;
-    let (mut rows, mut lines) = (Vec::new(), Vec::new());
-    for lift in &lifts {
-        let detail = Untrusted(&lift.detail).to_string();
-        let more = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
-        let words = match lift.outcome {
-            LiftOutcome::Lifted => "Unblocked IP",
-            LiftOutcome::NotBlocked => "Not blocked by webhookd",
-            LiftOutcome::Failed => "Failed to unblock IP",
-        };
-        lines.push(format!("{words}: {}{more}", lift.target));
-        rows.push(Row {
-            target: lift.target.to_string(),
-            outcome: lift.outcome.name(),
-            reason: None,
-            detail,
-            enforced_as: None,
-            until: None,
-        });
-    }
-    if lines.is_empty() {
-        lines.push("Nothing was blocked.".to_owned());
-    }
-    output.print(&rows, &lines)?;
-    let failed = lifts.iter().any(|lift| lift.outcome == LiftOutcome::Failed);
-    Ok(if failed { Done::Failed } else { Done::Well })
-}
-
-fn sentence(verdict: &Verdict) -> String {
+fn sentence(verdict: &Verdict, now: u64) -> String {
     let detail = Untrusted(&verdict.detail).to_string();
     let more = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
     let target = verdict.target;
     match &verdict.outcome {
-        Outcome::Blocked(enforced) => format!("Blocked IP: {}{more}", shown(target, *enforced)),
+        Outcome::Blocked(enforced) => {
+            format!("Blocked IP: {}{more}", shown(target, *enforced, now))
+        }
         Outcome::AlreadyBlocked(enforced) => {
-            format!("IP already blocked: {}{more}", shown(target, *enforced))
+            format!("IP already blocked: {}{more}", shown(target, *enforced, now))
         }
         Outcome::WouldBlock(enforced) => {
-            format!("Would block IP (observe mode): {}{more}", shown(target, *enforced))
+            format!("Would block IP (observe mode): {}{more}", shown(target, *enforced, now))
         }
         Outcome::Refused(refusal) => {
-            format!("Refused to block {target}: it is {}{more}", refusal.explanation())
+            bad(&format!("Refused to block {target}: it is {}{more}", refusal.explanation()))
         }
-        other => format!("{target}: {}{more}", other.name()),
+        other => bad(&format!("{target}: {}{more}", other.name())),
     }
 }
 
-fn shown(target: Target, enforced: Enforced) -> String {
+fn shown(target: Target, enforced: Enforced, now: u64) -> String {
     let with = if enforced.target == target {
         String::new()
     } else {
         format!(" (as {})", enforced.target)
     };
-    format!("{target}{with}, until {}", until_local(enforced.until))
+    format!("{target}{with}, {}", times::until(enforced.until, now))
 }
 
 #[cfg(test)]
@@ -161,16 +148,16 @@ mod tests {
         let alone = Enforced { target, until: Until::Permanent };
         let wider = Enforced { target: "198.51.100.0/24".parse().unwrap(), ..alone };
         for (outcome, detail, expected) in [
-            (Outcome::Blocked(alone), "", "Blocked IP: 198.51.100.7, until permanent"),
+            (Outcome::Blocked(alone), "", "Blocked IP: 198.51.100.7, permanent"),
             (
                 Outcome::AlreadyBlocked(wider),
                 "",
-                "IP already blocked: 198.51.100.7 (as 198.51.100.0/24), until permanent",
+                "IP already blocked: 198.51.100.7 (as 198.51.100.0/24), permanent",
             ),
             (
                 Outcome::WouldBlock(alone),
                 "",
-                "Would block IP (observe mode): 198.51.100.7, until permanent",
+                "Would block IP (observe mode): 198.51.100.7, permanent",
             ),
             (
                 Outcome::Refused(Refusal::Gateway),
@@ -179,7 +166,8 @@ mod tests {
             ),
             (Outcome::Pending, "privd restarts", "198.51.100.7: pending (privd restarts)"),
         ] {
-            assert_eq!(sentence(&verdict(outcome, detail)), expected);
+            let sentence = sentence(&verdict(outcome, detail), 0);
+            assert_eq!(anstream::adapter::strip_str(&sentence).to_string(), expected);
         }
     }
 

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::ctl::output::Line;
+
 /// A webhook connector and the body of its action, as JSON.
 #[derive(Serialize)]
 pub(super) struct Kibana {
@@ -50,24 +52,27 @@ impl Kibana {
     }
 
     /// For people, to be copied from.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![
-            "In Kibana, Stack Management > Connectors > Create connector > Webhook:".to_owned(),
-            format!("  Method   {}", self.method),
-            format!("  URL      {}", self.url),
-            format!("  Headers  Content-Type: {}", self.headers.content_type),
-            format!("           Authorization: {}", self.headers.authorization),
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = vec![
+            "In Kibana, Stack Management > Connectors > Create connector > Webhook:"
+                .to_owned()
+                .into(),
+            format!("  Method   {}", self.method).into(),
+            Line::Whole(format!("  URL      {}", self.url)),
+            Line::Whole(format!("  Headers  Content-Type: {}", self.headers.content_type)),
+            Line::Whole(format!("           Authorization: {}", self.headers.authorization)),
         ];
         if let Some(command) = &self.token_command {
-            lines.push(format!("           TOKEN is the first word of `{command}`"));
+            lines.push(format!("           TOKEN is the first word of `{command}`").into());
         }
-        lines.extend(BEFORE_9_2.map(str::to_owned));
+        lines.extend(BEFORE_9_2.map(|line| line.to_owned().into()));
         lines.push(match &self.ca {
-            Some(ca) => format!("  CA       the text of {}", ca.display()),
-            None => "  CA       the one your certificate is of".to_owned(),
+            Some(ca) => format!("  CA       the text of {}", ca.display()).into(),
+            None => "  CA       the one your certificate is of".to_owned().into(),
         });
-        lines.push("In the rule, an action of this connector for each alert, with the body".into());
-        lines.extend(self.body.lines().map(|line| format!("  {line}")));
+        let body = "In the rule, an action of this connector for each alert, with the body";
+        lines.push(body.to_owned().into());
+        lines.extend(self.body.lines().map(|line| Line::Whole(format!("  {line}"))));
         lines
     }
 }
@@ -97,9 +102,13 @@ mod tests {
         )
     }
 
+    fn text(kibana: &Kibana) -> Vec<String> {
+        kibana.lines().iter().map(Line::plain).collect()
+    }
+
     #[test]
     fn a_connector_is_told_line_by_line_within_80_columns() {
-        let lines = kibana(None, Some("/etc/webhookd/tls/ca.pem")).lines();
+        let lines = text(&kibana(None, Some("/etc/webhookd/tls/ca.pem")));
         for expected in [
             "  URL      https://203.0.113.10:5001/blockip",
             "  Headers  Content-Type: application/json",
@@ -116,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_shown_token_needs_no_command_and_a_foreign_certificate_no_file() {
-        let lines = kibana(Some("secret"), None).lines().join("\n");
+        let lines = text(&kibana(Some("secret"), None)).join("\n");
         assert!(lines.contains("Authorization: Bearer secret"), "{lines}");
         assert!(!lines.contains("sudo cat") && lines.contains("the one your certificate is of"));
     }

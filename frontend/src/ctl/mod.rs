@@ -1,16 +1,27 @@
 //! `webhookctl`: the operator's command, over the same socket as webhookd.
 
 mod block;
+mod certificate;
 mod check;
-mod completions;
+mod guide;
+mod hits;
 mod init;
 mod kibana;
 mod list;
 mod log;
+mod machine;
+mod manual;
 mod output;
+mod outside;
+mod program;
+mod rules;
+mod sessions;
 mod show;
 mod simulate;
 mod status;
+mod table;
+mod unblock;
+mod usage;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -19,7 +30,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
 use protocol::{Target, Term, Text};
 
 use crate::ctl::output::Output;
@@ -32,11 +42,7 @@ use crate::term;
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // A closed stdout (`--help | head -1`) is not an error.
-            let _ = error.print();
-            return ExitCode::from(u8::from(error.use_stderr()));
-        }
+        Err(error) => return ExitCode::from(usage::explain(&error)),
     };
     let output = Output::new(arguments.json);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -58,34 +64,35 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlError> {
     let privd = PrivdClient::new(&arguments.socket, PATIENCE);
     match &arguments.command {
-        Command::Block { targets, term, reason } => {
-            block::block(&privd, output, targets, *term, reason).await
-        }
-        Command::Unblock { targets, rule, immune_for, .. } => {
-            block::unblock(&privd, output, targets, rule.as_deref(), *immune_for).await
-        }
-        Command::List => list::list(&privd, output).await,
-        Command::Show { target } => show::show(&privd, output, *target).await,
-        Command::Status => status::status(&privd, output).await,
-        Command::Init(arguments) => Ok(init::init(arguments, output)?),
-        Command::Completions { shell } => {
-            completions::completions(*shell, Arguments::command(), output)
-        }
+        Command::Block(what) => block::block(&privd, output, what).await,
+        Command::Unblock(what) => unblock::unblock(&privd, output, what).await,
+        Command::List(which) => list::list(&privd, output, which).await,
+        Command::Show(what) => show::show(&privd, output, what).await,
+        Command::Status(_) => status::status(&privd, output).await,
+        Command::Init(how) => Ok(init::init(how, &privd, output).await?),
         Command::Check(how) => check::check(&privd, output, how).await,
         Command::Log(which) => log::log(output, which).await,
         Command::Simulate(what) => simulate::simulate(&privd, output, what).await,
+        Command::Manual => manual::manual(Arguments::command(), output),
+        Command::Completions(which) => manual::completions(Arguments::command(), which, output),
     }
 }
 
-/// Shows and changes what webhookd blocks.
+/// Sets webhookd up, and shows and changes what it blocks.
 #[derive(Parser)]
-#[command(name = "webhookctl", version, after_help = EXAMPLES)]
+#[command(name = "webhookctl", version, max_term_width = 80, after_help = EXAMPLES)]
 struct Arguments {
     /// Print JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     /// webhook-privd's socket
-    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = DEFAULT_SOCKET,
+        display_order = 901
+    )]
     socket: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -93,52 +100,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Block addresses or networks
-    Block {
-        /// Address or network, for example 198.51.100.7 or 2001:db8::/64
-        #[arg(required = true, value_name = "ADDR", value_parser = target)]
-        targets: Vec<Target>,
-        /// For how long: 1h, 7d, permanent; taken as it is. Without it, block-for of privd.toml
-        /// decides
-        #[arg(long = "for", value_name = "TIME", value_parser = term)]
-        term: Option<Term>,
-        /// Why; shown by `list`
-        #[arg(long, default_value = "by hand")]
-        reason: String,
-    },
+    /// Block addresses or networks, and cut their connections
+    Block(block::Arguments),
     /// Lift blocks
-    Unblock {
-        /// Address or network as `list` shows it
-        #[arg(required_unless_present_any = ["all", "rule"], value_name = "ADDR", value_parser = target)]
-        targets: Vec<Target>,
-        /// Lift every block
-        #[arg(long, conflicts_with = "targets")]
-        all: bool,
-        /// Lift the blocks of the detection rule of exactly this name
-        #[arg(long, value_name = "NAME", conflicts_with_all = ["targets", "all"], value_parser = rule)]
-        rule: Option<String>,
-        /// For this long, alerts cannot put them back; 0s lets them at once
-        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds)]
-        immune_for: u32,
-    },
+    Unblock(unblock::Arguments),
     /// List live blocks
-    List,
-    /// Tell all that is known about one address
-    Show {
-        /// Address or network
-        #[arg(value_name = "ADDR", value_parser = target)]
-        target: Target,
-    },
+    List(list::Arguments),
+    /// Tell all that is known about one address: why can it not connect?
+    Show(show::Arguments),
     /// Tell whether blocks can be put in force
-    Status,
+    Status(status::Arguments),
     /// Make certificate, token and configuration, and tell what Kibana needs
     Init(init::Arguments),
-    /// Print what a shell completes
-    #[command(hide = true)]
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
     /// Look at everything that a set-up can get wrong, block and unblock an address that nobody
     /// has, and tell how to mend what is wrong
     Check(check::Arguments),
@@ -146,6 +119,12 @@ enum Command {
     Log(log::Arguments),
     /// Tell what a body or a template of Kibana's would block, and change nothing
     Simulate(simulate::Arguments),
+    /// Print the manual page
+    #[command(hide = true)]
+    Manual,
+    /// Print what a shell completes
+    #[command(hide = true)]
+    Completions(manual::Completions),
 }
 
 const EXAMPLES: &str = "\
@@ -214,6 +193,10 @@ enum CtlError {
     Log(#[from] log::LogError),
     #[error(transparent)]
     Simulate(#[from] simulate::SimulateError),
+    #[error("no live block is of the rule '{name}': {there_are}")]
+    NoSuchRule { name: String, there_are: String },
+    #[error(transparent)]
+    Targets(#[from] protocol::TargetCount),
 }
 
 impl CtlError {
@@ -221,6 +204,7 @@ impl CtlError {
         match self {
             Self::Init(error) if error.is_bad_input() => 1,
             Self::Simulate(error) if error.is_bad_input() => 1,
+            Self::NoSuchRule { .. } | Self::Targets(_) => 1,
             _ => 2,
         }
     }
@@ -280,6 +264,20 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    /// clap would break them anywhere.
+    #[test]
+    fn what_is_said_below_the_options_is_folded_at_80_columns() {
+        let mut commands = vec![Arguments::command()];
+        while let Some(command) = commands.pop() {
+            let below = [command.get_after_help(), command.get_after_long_help()];
+            for text in below.into_iter().flatten().map(ToString::to_string) {
+                let long = text.lines().find(|line| line.chars().count() > 80);
+                assert_eq!(long, None, "{}", command.get_name());
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
     }
 
     #[tokio::test]

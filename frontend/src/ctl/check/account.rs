@@ -2,8 +2,9 @@
 
 use nix::unistd::{Group, User};
 
-use crate::ctl::check::finding::{Finding, Findings, read, shown};
+use crate::ctl::check::finding::{Finding, Findings};
 use crate::ctl::check::host::Host;
+use crate::ctl::outside::{read, shown};
 
 pub(super) fn account(host: &Host) -> Findings {
     host.privd()?;

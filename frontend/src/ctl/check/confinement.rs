@@ -6,9 +6,10 @@ use std::path::Path;
 
 use landlock::{AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, read};
+use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
 use crate::ctl::check::{firewall, units};
+use crate::ctl::outside::{Unreadable, read};
 
 pub(super) fn confinement(host: &Host) -> Findings {
     let mut findings = privd(host.status()?.pid)?;
@@ -70,7 +71,7 @@ fn frontend(pid: u32) -> Findings {
     let mut wrong = judge(&Process::read(pid)?, 0, true);
     let network = |pid: &str| {
         let path = format!("/proc/{pid}/ns/net");
-        fs::read_link(&path).map_err(|source| Unmade::File { path: path.into(), source })
+        fs::read_link(&path).map_err(|source| Unreadable { path: path.into(), source })
     };
     if network(&pid.to_string())? == network("self")? {
         wrong.push("has the host's network: it can connect anywhere".into());

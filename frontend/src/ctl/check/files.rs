@@ -6,14 +6,17 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, read, shown_path};
+use crate::ctl::check::finding::{Finding, Findings};
 use crate::ctl::check::host::{FRONTEND, Host, PRIVD};
-use crate::ctl::check::program::{ProgramError, run};
+use crate::ctl::outside::{Unreadable, read, shown_path};
+use crate::ctl::program::{ProgramError, run};
 
 /// Whom a file is for.
 #[derive(Clone, Copy)]
 enum Kind {
     /// Root writes it, and who reads it does not matter.
+    Written,
+    /// Root writes it, webhookd reads it.
     Public,
     /// Root writes it, webhookd's group reads it.
     Secret,
@@ -27,11 +30,12 @@ pub(super) fn owners_and_modes(host: &Host) -> Findings {
     let mut expected: Vec<(PathBuf, Kind)> = vec![
         ("/etc/webhookd".into(), Kind::Public),
         (FRONTEND.into(), Kind::Public),
-        (PRIVD.into(), Kind::Public),
+        (PRIVD.into(), Kind::Written),
         (config.token_file.clone(), Kind::Secret),
         (config.tls.certificate.clone(), Kind::Public),
         (config.tls.key.clone(), Kind::Secret),
     ];
+    expected.extend(config.tls.client_ca.clone().map(|path| (path, Kind::Public)));
     if let Some(folder) = config.tls.certificate.parent() {
         expected.push((folder.to_owned(), Kind::Public));
         let own_key = folder.join("ca.key");
@@ -42,7 +46,7 @@ pub(super) fn owners_and_modes(host: &Host) -> Findings {
     let mut findings = Vec::new();
     for (path, kind) in &expected {
         let metadata =
-            fs::metadata(path).map_err(|source| Unmade::File { path: path.clone(), source });
+            fs::metadata(path).map_err(|source| Unreadable { path: path.clone(), source });
         match metadata {
             Err(why) => findings.push(Finding::problem(why.to_string(), "webhookctl init")),
             Ok(found) => {
@@ -65,7 +69,9 @@ fn judge(path: &Path, kind: Kind, found: (u32, u32, u32), webhookd: u32) -> Opti
     let (wrong, mend) = match kind {
         _ if uid != 0 => ("is not root's", "chown root:"),
         _ if mode & 0o022 != 0 => ("can be written by others than root", "chmod go-w"),
-        Kind::Public => return None,
+        Kind::Public if mode & 0o004 == 0 && (gid != webhookd || mode & 0o040 == 0) => {
+            ("cannot be read by webhookd", "chmod a+rX")
+        }
         Kind::Secret if mode & 0o007 != 0 => {
             ("is a secret, and every user can read it", "chmod 640")
         }
@@ -73,12 +79,12 @@ fn judge(path: &Path, kind: Kind, found: (u32, u32, u32), webhookd: u32) -> Opti
             ("cannot be read by webhookd's group", "chmod 640")
         }
         Kind::RootsOwn if mode & 0o077 != 0 => ("is for root alone", "chmod 600"),
-        Kind::Secret | Kind::RootsOwn => return None,
+        _ => return None,
     };
     let path = shown_path(path);
     let mend = match kind {
         Kind::Secret => format!("chown root:webhookd {path} && chmod 640 {path}"),
-        Kind::Public | Kind::RootsOwn => format!("{mend} {path}"),
+        _ => format!("{mend} {path}"),
     };
     Some(Finding::problem(format!("{path} {wrong} (owner {uid}:{gid}, mode {mode:04o})"), mend))
 }
@@ -158,6 +164,9 @@ mod tests {
             (Kind::Public, (995, 995, 0o644), "is not root's"),
             (Kind::Public, (0, 0, 0o664), "can be written by others"),
             (Kind::Public, (0, 0, 0o646), "can be written by others"),
+            (Kind::Public, (0, 0, 0o640), "cannot be read by webhookd"),
+            (Kind::Public, (0, GROUP, 0o700), "cannot be read by webhookd"),
+            (Kind::Written, (0, 0, 0o666), "can be written by others"),
             (Kind::Secret, (0, GROUP, 0o644), "every user can read it"),
             (Kind::Secret, (0, 0, 0o640), "cannot be read by webhookd"),
             (Kind::Secret, (0, GROUP, 0o600), "cannot be read by webhookd"),
@@ -170,6 +179,8 @@ mod tests {
         for (kind, found) in [
             (Kind::Public, (0, 0, 0o644)),
             (Kind::Public, (0, 0, 0o755)),
+            (Kind::Public, (0, GROUP, 0o640)),
+            (Kind::Written, (0, 0, 0o600)),
             (Kind::Secret, (0, GROUP, 0o640)),
             (Kind::Secret, (0, GROUP, 0o440)),
             (Kind::RootsOwn, (0, 0, 0o600)),

@@ -1,11 +1,10 @@
 //! What a check found: a line for the operator.
 
-use std::path::{Path, PathBuf};
-
-use protocol::Untrusted;
 use serde::Serialize;
 
-use crate::ctl::check::program::ProgramError;
+use crate::ctl::output::{Line as Printed, bad, good};
+use crate::ctl::outside::Unreadable;
+use crate::ctl::program::ProgramError;
 
 /// What a check found.
 #[derive(Debug, Serialize)]
@@ -64,23 +63,19 @@ impl Line {
         findings.into_iter().map(|finding| Self { check, finding }).collect()
     }
 
-    /// The line for people, folded at 80 columns; commands are left whole, to be copied.
-    pub(super) fn text(&self) -> Vec<String> {
-        let word = match self.finding.state {
-            State::Ok => "ok",
-            State::Note => "note",
-            State::Problem => "problem",
+    /// The line for people; commands are left whole, to be copied.
+    pub(super) fn text(&self) -> Vec<Printed> {
+        let (word, colour): (_, fn(&str) -> String) = match self.finding.state {
+            State::Ok => ("ok", good),
+            State::Note => ("note", str::to_owned),
+            State::Problem => ("problem", bad),
         };
-        let sentence = format!("{}: {}", self.check, self.finding.message);
-        let mut margin = format!("{word:<8}");
-        let mut lines = Vec::new();
-        for line in fold(&sentence) {
-            lines.push(margin + &line);
-            margin = MARGIN.to_owned();
-        }
+        let indent = " ".repeat(MARGIN.len().saturating_sub(word.len()));
+        let sentence = format!("{}{indent}{}: {}", colour(word), self.check, self.finding.message);
+        let mut lines = vec![sentence.into()];
         let mut margin = "mend: ";
         for command in self.finding.mend.iter().flat_map(|mend| mend.lines()) {
-            lines.push(format!("{MARGIN}{margin}{command}"));
+            lines.push(Printed::Whole(format!("{MARGIN}{margin}{command}")));
             margin = "      ";
         }
         lines
@@ -92,78 +87,37 @@ impl Line {
 pub(super) enum Unmade {
     #[error(transparent)]
     Program(#[from] ProgramError),
-    #[error("{} cannot be read: {source}", shown_path(path))]
-    File { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    File(#[from] Unreadable),
     #[error("{0}")]
     Because(String),
 }
 
-/// Reads a text file of the host.
-pub(super) fn read(path: impl AsRef<Path>) -> Result<String, Unmade> {
-    let path = path.as_ref();
-    std::fs::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .map_err(|source| Unmade::File { path: path.to_owned(), source })
-}
-
-/// Text from outside, safe to print.
-pub(super) fn shown(text: &str) -> String {
-    Untrusted(text).to_string()
-}
-
-/// A path, safe to print.
-pub(super) fn shown_path(path: &Path) -> String {
-    shown(&path.to_string_lossy())
-}
-
-/// Breaks a sentence between words.
-fn fold(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split(' ') {
-        let both = line.chars().count().saturating_add(word.chars().count());
-        if !line.is_empty() && both >= WIDTH {
-            lines.push(std::mem::take(&mut line));
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.push(line);
-    lines
-}
-
 /// Under the words of a line.
-const MARGIN: &str = "        ";
-/// Columns of a terminal behind the margin.
-const WIDTH: usize = 72;
+const MARGIN: &str = "         ";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_folded_at_80_columns_and_a_command_stays_whole() {
-        let long = "word ".repeat(40);
+    fn a_line_is_folded_and_a_command_stays_whole() {
         let command = format!("command {}", "x".repeat(100));
-        let problem = Finding::problem(long.trim_end(), format!("{command}\nsecond"));
+        let problem = Finding::problem("is full", format!("{command}\nsecond"));
         let [line] = &Line::of("disk", Ok(vec![problem]))[..] else { panic!() };
-        let text = line.text();
-        assert!(text[0].starts_with("problem disk: word word"), "{text:#?}");
-        assert!(text[1].starts_with("        word"), "{text:#?}");
-        let [.., first, second] = &text[..] else { panic!() };
-        assert_eq!(*first, format!("        mend: {command}"));
-        assert_eq!(second, "              second");
-        let folded = text.iter().filter(|line| !line.contains("mend:"));
-        assert!(folded.map(|line| line.chars().count()).all(|width| width <= 80), "{text:#?}");
-        assert_eq!(text.join(" ").matches("word").count(), 40);
+        let expected = [
+            Printed::Folded(format!("{}  disk: is full", bad("problem"))),
+            Printed::Whole(format!("         mend: {command}")),
+            Printed::Whole("               second".to_owned()),
+        ];
+        assert_eq!(line.text(), expected);
     }
 
     #[test]
     fn a_check_that_cannot_be_made_is_a_problem_that_says_why() {
         let lines = Line::of("ufw", Err(Unmade::Because("there is no ufw".into())));
         assert_eq!(lines[0].finding.state, State::Problem);
-        assert!(lines[0].text()[0].contains("cannot be checked: there is no ufw"));
+        let Printed::Folded(text) = &lines[0].text()[0] else { panic!() };
+        assert!(text.contains("cannot be checked: there is no ufw"), "{text}");
     }
 }

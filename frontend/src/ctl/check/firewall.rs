@@ -3,10 +3,11 @@
 use std::net::Ipv6Addr;
 use std::path::Path;
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, read, shown};
+use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
-use crate::ctl::check::program::{find, run};
 use crate::ctl::check::{confinement, units};
+use crate::ctl::outside::{read, shown};
+use crate::ctl::program::{find, run};
 
 pub(super) fn version(_: &Host) -> Findings {
     if find("ufw").is_none() {
@@ -60,8 +61,25 @@ pub(super) fn iptables(host: &Host) -> Findings {
         let what = format!("one is nft's and one is legacy: {version}, {}", v6.complaint());
         return Ok(vec![Finding::problem(what, GO_TO_NFT)]);
     }
+    let copied = legacy_drop_in(Path::new(DROP_IN_IN_USE), Path::new(DROP_IN));
     if !legacy {
-        return Ok(vec![Finding::ok(version)]);
+        return Ok(vec![match copied {
+            None => Finding::ok(version),
+            // privd does not start with more than it needs.
+            Some(_) => Finding::problem(
+                format!(
+                    "{version}, and {DROP_IN_IN_USE} gives webhook-privd what only legacy needs"
+                ),
+                format!(
+                    "rm {DROP_IN_IN_USE}\nsystemctl daemon-reload\nsystemctl restart webhook-privd"
+                ),
+            ),
+        }]);
+    }
+    if copied == Some(DropIn::Other) {
+        let what =
+            format!("{version}; {DROP_IN_IN_USE} is not what this package ships as {DROP_IN}");
+        return Ok(vec![Finding::problem(what, format!("{COPY_DROP_IN}\n{RESTART}"))]);
     }
     let permitted = units::capabilities_of_privd();
     let permitted = permitted.is_some_and(|capabilities| capabilities.contains("cap_net_raw"));
@@ -72,13 +90,38 @@ pub(super) fn iptables(host: &Host) -> Findings {
             "{version}: it needs CAP_NET_RAW, raw sockets and a lock of its own, which \
              webhook-privd has only with a drop-in"
         );
-        Finding::problem(what, format!("{GO_TO_NFT}\n{USE_DROP_IN}"))
+        Finding::problem(
+            what,
+            format!("{GO_TO_NFT}\nor, to stay with legacy:\n{COPY_DROP_IN}\n{RESTART}"),
+        )
     }])
 }
 
 /// Whether this host's iptables is the legacy one.
 pub(super) fn is_legacy_here() -> Result<bool, Unmade> {
     Ok(is_legacy(&run("iptables", &["--version"])?.text))
+}
+
+/// The drop-in that the administrator copied.
+#[derive(Debug, PartialEq)]
+enum DropIn {
+    AsShipped,
+    /// Of another release, or edited. The shipped one's directives count, its remarks do not.
+    Other,
+}
+
+/// None where there is no copy.
+fn legacy_drop_in(copy: &Path, shipped: &Path) -> Option<DropIn> {
+    let directives = |path: &Path| {
+        let text = read(path).ok()?;
+        let lines = text.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+        Some(lines.map(str::to_owned).collect::<Vec<_>>())
+    };
+    let copied = directives(copy)?;
+    // Without the shipped one there is nothing to say.
+    let same = directives(shipped).is_none_or(|shipped| shipped == copied);
+    Some(if same { DropIn::AsShipped } else { DropIn::Other })
 }
 
 /// By what `--version` says.
@@ -151,10 +194,11 @@ const START_ANEW: &str = "ufw allow OpenSSH
 const GO_TO_NFT: &str = "update-alternatives --set iptables /usr/sbin/iptables-nft
 update-alternatives --set ip6tables /usr/sbin/ip6tables-nft
 ufw reload && systemctl restart webhook-privd";
-const USE_DROP_IN: &str = "or, to stay with legacy:
-install -D -m 644 /usr/share/webhookd/iptables-legacy.conf \
-    /etc/systemd/system/webhook-privd.service.d/iptables-legacy.conf
-systemctl daemon-reload && systemctl restart webhook-privd";
+const COPY_DROP_IN: &str = "install -D -m 644 /usr/share/webhookd/iptables-legacy.conf \
+    /etc/systemd/system/webhook-privd.service.d/iptables-legacy.conf";
+const RESTART: &str = "systemctl daemon-reload && systemctl restart webhook-privd";
+const DROP_IN: &str = "/usr/share/webhookd/iptables-legacy.conf";
+const DROP_IN_IN_USE: &str = "/etc/systemd/system/webhook-privd.service.d/iptables-legacy.conf";
 
 #[cfg(test)]
 mod tests {
@@ -174,6 +218,19 @@ mod tests {
             00000000000000000000000000000001 01 80 10 80       lo\n\ngarbage\n";
         let addresses: Vec<String> = global_addresses(text).map(|it| it.to_string()).collect();
         assert_eq!(addresses, ["2001:db8::1"]);
+    }
+
+    #[test]
+    fn a_copied_drop_in_is_held_against_the_shipped_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let [copy, shipped] = ["copy", "shipped"].map(|name| folder.path().join(name));
+        assert_eq!(legacy_drop_in(&copy, &shipped), None);
+        std::fs::write(&copy, "# old words\n[Service]\nA=1\n").unwrap();
+        assert_eq!(legacy_drop_in(&copy, &shipped), Some(DropIn::AsShipped));
+        std::fs::write(&shipped, "[Service]\n# new words\nA=1\n").unwrap();
+        assert_eq!(legacy_drop_in(&copy, &shipped), Some(DropIn::AsShipped));
+        std::fs::write(&shipped, "[Service]\nA=1\nB=2\n").unwrap();
+        assert_eq!(legacy_drop_in(&copy, &shipped), Some(DropIn::Other));
     }
 
     #[test]

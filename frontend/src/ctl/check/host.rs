@@ -6,8 +6,9 @@ use nix::unistd::{Gid, Uid, User};
 use protocol::Status;
 use serde::Deserialize;
 
-use crate::ctl::check::finding::{Unmade, read, shown};
+use crate::ctl::check::finding::Unmade;
 use crate::ctl::explained;
+use crate::ctl::outside::{read, shown};
 use crate::privd_client::{DEFAULT_SOCKET, PrivdError};
 use crate::server::config::Config;
 

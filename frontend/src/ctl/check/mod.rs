@@ -15,16 +15,14 @@ mod neighbours;
 mod operator;
 mod port;
 mod privd;
-mod program;
 mod room;
-mod rules;
 mod socket;
 mod trial;
 mod units;
 
 use crate::ctl::check::finding::{Findings, Line, State};
 use crate::ctl::check::host::Host;
-use crate::ctl::output::Output;
+use crate::ctl::output::{Line as Printed, Output, bad, good};
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::PrivdClient;
 
@@ -51,11 +49,11 @@ pub(super) async fn check(
     lines.extend(Line::of("trial block", trial::block(&host, privd, arguments.no_trial).await));
 
     let problems = lines.iter().filter(|line| line.finding.state == State::Problem).count();
-    let mut text: Vec<String> = lines.iter().flat_map(Line::text).collect();
+    let mut text: Vec<Printed> = lines.iter().flat_map(Line::text).collect();
     text.push(match problems {
-        0 => "All is well.".to_owned(),
-        1 => "1 problem.".to_owned(),
-        many => format!("{many} problems."),
+        0 => good("All is well.").into(),
+        1 => bad("1 problem.").into(),
+        many => bad(&format!("{many} problems.")).into(),
     });
     output.print(&lines, &text)?;
     Ok(if problems == 0 { Done::Well } else { Done::Failed })
@@ -75,6 +73,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("configuration", files::configurations),
     ("token", files::tokens),
     ("certificate", certificate::certificate),
+    ("client CA", certificate::client_authority),
     ("room", room::free),
     ("clock", room::clock),
     ("socket", socket::socket),

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, shown};
+use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
-use crate::ctl::check::program::{find, run};
+use crate::ctl::outside::shown;
+use crate::ctl::program::{find, run};
 
 pub(super) fn docker(_: &Host) -> Findings {
     // Listing the table would make it where there is none.

@@ -1,11 +1,10 @@
 //! Whether ufw lets Kibana in to the port that webhookd listens on.
 
-use ipnet::IpNet;
-
-use crate::ctl::check::finding::{Finding, Findings, read};
+use crate::ctl::check::finding::{Finding, Findings};
 use crate::ctl::check::firewall::value;
 use crate::ctl::check::host::Host;
-use crate::ctl::check::rules::Rule;
+use crate::ctl::outside::read;
+use crate::ctl::rules::{Rule, command_for_kibana, name};
 use crate::server::config::Config;
 
 pub(super) fn port(host: &Host) -> Findings {
@@ -26,32 +25,61 @@ fn judge(config: &Config, rules: &[Rule], all_are_let_in: bool) -> Finding {
     if all_are_let_in {
         return Finding::note(anywhere);
     }
-    let sources: Vec<Option<IpNet>> =
-        rules.iter().filter(|rule| rule.opens(port)).map(|rule| rule.source).collect();
-    if sources.contains(&None) {
+    let rules: Vec<&Rule> = rules.iter().filter(|rule| rule.is_for(port)).collect();
+    let (mut open, mut shut, mut but) = (Vec::new(), None, None);
+    for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| lets_in(rule)) {
+        let denies = || rules.iter().take(index).filter(|earlier| !earlier.accepts());
+        let all = |deny: &&&Rule| deny.source.contains(&rule.source) && deny.is_for_every_way();
+        let client = |deny: &&&Rule| {
+            // What webhookd blocks it tells itself.
+            rule.source.contains(&deny.source)
+                && !deny.is_ours()
+                && config.allow_clients.contain(deny.source.addr())
+        };
+        if let Some(deny) = denies().find(all) {
+            shut = Some((rule, deny));
+        } else {
+            open.push(*rule);
+            but = but.or_else(|| denies().find(client));
+        }
+    }
+    if open.is_empty() {
+        let what = format!("ufw lets nobody in to {port}: Kibana cannot post");
+        return match shut {
+            // A rule that is there cannot be prepended.
+            Some((rule, deny)) => Finding::problem(
+                format!("{what}. `{deny}` stands ahead of `{rule}`"),
+                format!("ufw delete {rule}\nufw prepend {rule}"),
+            ),
+            None => Finding::problem(what, command_for_kibana(port)),
+        };
+    }
+    if open.iter().any(|rule| rule.peer().is_none()) && but.is_none() {
         return Finding::note(anywhere);
     }
-    let remote: Vec<IpNet> =
-        sources.into_iter().flatten().filter(|net| !net.addr().is_loopback()).collect();
-    let mend = format!("sudo ufw allow proto tcp from KIBANA to any port {port}");
-    let names = remote.iter().map(name).collect::<Vec<_>>().join(", ");
-    if remote.is_empty() {
-        Finding::problem(format!("ufw lets nobody in to {port}: Kibana cannot post"), mend)
-    } else if let Some(stranger) =
-        remote.iter().find(|net| !config.allow_clients.contain(net.addr()))
-    {
-        let stranger = name(stranger);
+    let names = open.iter().map(|rule| name(&rule.source)).collect::<Vec<_>>().join(", ");
+    let to = if open.iter().any(|rule| rule.peer().is_none()) { "everyone" } else { &*names };
+    if let Some(deny) = but {
         Finding::note(format!(
-            "{port} is open to {names}; allow-clients of webhookd.toml does not hold {stranger}"
+            "{port} is open to {to}, but `{deny}` stands ahead, and allow-clients of webhookd.toml \
+             holds {}",
+            name(&deny.source)
+        ))
+    } else if let Some(stranger) =
+        open.iter().find(|rule| !config.allow_clients.contain(rule.source.addr()))
+    {
+        let stranger = name(&stranger.source);
+        Finding::note(format!(
+            "{port} is open to {to}; allow-clients of webhookd.toml does not hold {stranger}"
         ))
     } else {
-        Finding::ok(format!("{port} is open to {names}"))
+        Finding::ok(format!("{port} is open to {to}"))
     }
 }
 
-/// An address without its length, a network with it.
-fn name(net: &IpNet) -> String {
-    if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
+/// Whether it lets in somebody else than this host itself.
+fn lets_in(rule: &Rule) -> bool {
+    rule.accepts() && !rule.source.addr().is_loopback()
 }
 
 #[cfg(test)]
@@ -85,5 +113,33 @@ mod tests {
             assert!(found == state && message.contains(words), "{listen} {source}: {message}");
         }
         assert_eq!(judged("", "", false).0, State::Problem);
+    }
+
+    #[test]
+    fn what_is_denied_ahead_is_not_open() {
+        let allow = "### tuple ### allow tcp 5001 0.0.0.0/0 any 10.9.0.0/24 in\n";
+        for (deny, state, words) in [
+            (
+                "deny any any 0.0.0.0/0 any 10.0.0.0/8 in",
+                State::Problem,
+                "ahead of `allow proto tcp",
+            ),
+            ("deny tcp 5001 0.0.0.0/0 any 0.0.0.0/0 in", State::Problem, "lets nobody in to 5001"),
+            ("deny any any 0.0.0.0/0 any 10.9.0.2 in", State::Note, "but `deny from 10.9.0.2`"),
+            ("deny tcp 22 0.0.0.0/0 any 10.9.0.2 in", State::Ok, "open to 10.9.0.0/24"),
+            ("deny any any 0.0.0.0/0 any 203.0.113.9 in", State::Ok, "open to 10.9.0.0/24"),
+            // Only by one way in.
+            ("deny any any 0.0.0.0/0 any 10.0.0.0/8 in_wan0", State::Ok, "open to 10.9.0.0/24"),
+            (
+                "deny any any 0.0.0.0/0 any 10.9.0.2 in comment=776562686f6f6b643a3031",
+                State::Ok,
+                "open to 10.9.0.0/24",
+            ),
+        ] {
+            let (found, message) = judged("", &format!("### tuple ### {deny}\n{allow}"), false);
+            assert!(found == state && message.contains(words), "{deny}: {message}");
+            let behind = judged("", &format!("{allow}### tuple ### {deny}\n"), false);
+            assert_eq!(behind.0, State::Ok, "{deny}");
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use protocol::Status;
 use tokio::time::sleep;
 
-use crate::ctl::check::finding::{Finding, Findings, shown};
+use crate::ctl::check::finding::{Finding, Findings};
 use crate::ctl::check::host::Host;
+use crate::ctl::outside::shown;
 use crate::privd_client::{PrivdClient, PrivdError};
 
 /// Its answer once what was just begun is done: a block is missing only if it stays so. Right after

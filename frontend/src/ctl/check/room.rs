@@ -4,9 +4,10 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, shown_path};
+use crate::ctl::check::finding::{Finding, Findings};
 use crate::ctl::check::host::Host;
-use crate::ctl::check::program::{find, run};
+use crate::ctl::outside::{Unreadable, shown_path};
+use crate::ctl::program::{find, run};
 
 pub(super) fn free(host: &Host) -> Findings {
     let ledger = &host.privd()?.ledger;
@@ -14,7 +15,7 @@ pub(super) fn free(host: &Host) -> Findings {
     let mut findings = Vec::new();
     for folder in folders {
         let found = statvfs(folder)
-            .map_err(|errno| Unmade::File { path: folder.to_owned(), source: errno.into() })?;
+            .map_err(|errno| Unreadable { path: folder.to_owned(), source: errno.into() })?;
         let free = found.blocks_available().saturating_mul(found.fragment_size());
         // Some file systems have no fixed number of inodes, and say 0 of 0.
         let inodes = (found.files() > 0).then(|| found.files_available());

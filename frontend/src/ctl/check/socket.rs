@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, shown_path};
+use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
+use crate::ctl::outside::{Unreadable, shown_path};
 
 pub(super) fn socket(host: &Host) -> Findings {
     let (path, asked) = (&host.privd()?.socket, &host.frontend()?.privd_socket);
@@ -46,7 +47,7 @@ pub(super) fn socket(host: &Host) -> Findings {
 /// Who can write a folder can put a socket of his own there.
 fn judge_folder(folder: &Path) -> Result<Option<Finding>, Unmade> {
     let found = fs::symlink_metadata(folder)
-        .map_err(|source| Unmade::File { path: folder.to_owned(), source })?;
+        .map_err(|source| Unreadable { path: folder.to_owned(), source })?;
     let (mode, folder) = (found.permissions().mode() & 0o7777, shown_path(folder));
     Ok((found.uid() != 0 || mode & 0o022 != 0).then(|| {
         Finding::problem(

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use protocol::{Block, LiftOutcome, Outcome, Target, Targets, Term, Text, Unblock, Verdict, Which};
 
-use crate::ctl::check::finding::{Finding, Findings, Unmade, shown};
+use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
 use crate::ctl::explained;
+use crate::ctl::outside::shown;
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
 
 pub(super) async fn block(host: &Host, privd: &PrivdClient, left_out: bool) -> Findings {

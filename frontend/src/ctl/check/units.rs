@@ -1,8 +1,9 @@
 //! The units, where systemd runs.
 
-use crate::ctl::check::finding::{Finding, Findings, shown};
+use crate::ctl::check::finding::{Finding, Findings};
 use crate::ctl::check::host::Host;
-use crate::ctl::check::program::run;
+use crate::ctl::outside::shown;
+use crate::ctl::program::run;
 
 /// What systemd says of one unit.
 #[derive(Debug, Default)]
@@ -55,7 +56,10 @@ fn judge(unit: &Unit) -> Option<Finding> {
     // It runs once, ahead of ufw, and not at all where nothing was ever kept.
     let once = id == RECOVER;
     let journal = format!("journalctl -u {id} -n 20");
-    if unit.load != "loaded" {
+    if unit.load == "masked" {
+        let mend = format!("systemctl unmask {id}\nsystemctl enable --now {id}");
+        Some(Finding::problem(format!("{id} is masked: nothing can start it"), mend))
+    } else if unit.load != "loaded" {
         let what = format!("{id} is {}", unit.load);
         Some(Finding::problem(what, "install the package webhookd again"))
     } else if unit.file != "enabled" {
@@ -148,6 +152,7 @@ mod tests {
             Id=c.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=disabled\n\n\
             Id=d.service\nLoadState=loaded\nActiveState=failed\nUnitFileState=enabled\n\n\
             NRestarts=4\nId=e.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\n\
+            Id=f.service\nLoadState=masked\nActiveState=inactive\nUnitFileState=masked\n\n\
             Id=webhook-privd-recover.service\nLoadState=loaded\nActiveState=inactive\nUnitFileState=enabled\n";
         let judged: Vec<Option<(State, String)>> = parse(text)
             .iter()
@@ -160,7 +165,8 @@ mod tests {
         assert_eq!(judged[2], problem(disabled));
         assert_eq!(judged[3], problem("d.service is failed"));
         assert_eq!(judged[4].as_ref().unwrap().0, State::Note);
-        assert_eq!((judged.len(), &judged[5]), (6, &None));
+        assert_eq!(judged[5], problem("f.service is masked: nothing can start it"));
+        assert_eq!((judged.len(), &judged[6]), (7, &None));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::ctl::init::DEFAULT_DIRECTORY;
 use crate::ctl::init::folder::Kind;
+use crate::ctl::init::protection::Entry;
 
 /// webhookd.toml: a Kibana on this very host, and `webhookctl test`, post from its own addresses.
 pub(super) fn webhookd(folder: &Path, own: &[String]) -> String {
@@ -24,13 +25,14 @@ pub(super) fn webhookd(folder: &Path, own: &[String]) -> String {
     with_log(text, folder)
 }
 
-/// privd.toml: who is logged in now is never blocked.
-pub(super) fn privd(folder: &Path, protected: &[String]) -> String {
+/// privd.toml: these are never blocked.
+pub(super) fn privd(folder: &Path, protected: &[Entry]) -> String {
     let text = with_log(PRIVD.to_owned(), folder);
     if protected.is_empty() {
         return text;
     }
-    let list: Vec<String> = protected.iter().map(|address| format!("\"{address}\"")).collect();
+    let list: Vec<String> =
+        protected.iter().map(|entry| format!("\"{}\"", entry.address)).collect();
     fill(&text, "never-block", |_| format!("[{}]", list.join(", ")))
 }
 
@@ -106,7 +108,9 @@ mod tests {
 
     #[test]
     fn who_is_protected_stands_in_never_block() {
-        let text = privd(Path::new("/etc/webhookd"), &["203.0.113.9".into(), "2001:db8::9".into()]);
+        let entry = |address: &str| Entry { address: address.parse().unwrap(), why: String::new() };
+        let entries = [entry("203.0.113.9"), entry("2001:db8::9")];
+        let text = privd(Path::new("/etc/webhookd"), &entries);
         assert_eq!(changed(&text, PRIVD), [r#"never-block = ["203.0.113.9", "2001:db8::9"]"#]);
     }
 }

@@ -1,16 +1,15 @@
 //! Which certificates and keys are to be made: nothing that is there is touched unasked, and old and
 //! new are never mixed.
 
-use crate::ctl::init::authority::{Authority, Certificate};
+use crate::ctl::certificate::{Authority, Certificate, San};
 use crate::ctl::init::folder::{Folder, Kind};
-use crate::ctl::init::host::Host;
-use crate::ctl::init::san::San;
 use crate::ctl::init::{Arguments, Changes, InitError};
+use crate::ctl::machine::Machine;
 
 pub(super) fn plan(
     folder: &Folder,
     arguments: &Arguments,
-    host: &Host,
+    host: &Machine,
     changes: &mut Changes,
 ) -> Result<(), InitError> {
     if !arguments.force {
@@ -69,7 +68,7 @@ fn keep(folder: &Folder, arguments: &Arguments, changes: &mut Changes) -> Result
 fn authority(
     folder: &Folder,
     arguments: &Arguments,
-    host: &Host,
+    host: &Machine,
     changes: &mut Changes,
 ) -> Result<Authority, InitError> {
     if let Some((certificate, key)) = arguments.given_authority() {
@@ -88,7 +87,7 @@ fn authority(
     let (certificate, key) = (folder.file(Kind::CaCert), folder.file(Kind::CaKey));
     if folder.keeps(Kind::CaCert) {
         return if folder.has(Kind::CaKey) {
-            Authority::read(&certificate, &key)
+            Ok(Authority::read(&certificate, &key)?)
         } else {
             Err(InitError::Part { there: certificate, missing: key, mend: MEND_SHARED })
         };
@@ -107,7 +106,7 @@ fn authority(
 
 /// What the operator names, then what the host has, then what the certificate was good for until
 /// now: a URL that Kibana uses goes on working.
-fn names(folder: &Folder, arguments: &Arguments, host: &Host) -> Vec<San> {
+fn names(folder: &Folder, arguments: &Arguments, host: &Machine) -> Vec<San> {
     let old = folder.read(Kind::Cert).ok().filter(|_| arguments.renew);
     let old = old.and_then(|text| Certificate::read(&text)).map(|old| old.names);
     let given = arguments.sans.iter().cloned();

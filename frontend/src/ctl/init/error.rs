@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::ctl::certificate::AuthorityError;
+use crate::ctl::outside::Unreadable;
 use crate::server::auth::TokenError;
 
 /// A sentence that names the thing and the mend.
@@ -24,20 +26,15 @@ pub(in crate::ctl) enum InitError {
     OtherAuthority(PathBuf),
     #[error("{} is there already: --renew makes a new one by that CA", .0.display())]
     CertificateThere(PathBuf),
-    #[error("{} was made by no CA in this folder: --force makes a CA and a new one", .0.display())]
-    NotOurs(PathBuf),
-    #[error("{}: {reason}", path.display())]
-    Authority { path: PathBuf, reason: String },
-    #[error("the certificate cannot be made: {0}")]
-    Certificate(#[from] rcgen::Error),
     #[error(
-        "a certificate by the CA {} would not be trusted: {source}; do certificate and key belong \
-         together, and is it in date?",
-        ca.display()
+        "{} was made by no CA in this folder: put its successor in its place, or move it and its key \
+         away, and `webhookctl init` makes both, and a CA for Kibana to trust", .0.display()
     )]
-    Untrusted { ca: PathBuf, source: rustls::Error },
-    #[error("TLS cannot be set up: {0}")]
-    Tls(String),
+    NotOurs(PathBuf),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Guide(#[from] Unreadable),
     #[error("the system gives no random numbers")]
     Random,
     // It begins with the name of the option.
@@ -72,8 +69,9 @@ impl InitError {
                 | Self::OtherAuthority(_)
                 | Self::CertificateThere(_)
                 | Self::NotOurs(_)
-                | Self::Authority { .. }
-                | Self::Untrusted { .. }
+                | Self::Authority(
+                    AuthorityError::Unusable { .. } | AuthorityError::Untrusted { .. }
+                )
                 | Self::Token(_)
                 | Self::TokenCount { .. }
         )

@@ -3,28 +3,29 @@
 //! The package runs it at each installation and upgrade: it asks nothing, and what is there already
 //! stays as it is. Everything is worked out first and written at the end.
 
-mod authority;
 mod configuration;
 mod credentials;
 mod error;
 mod folder;
-mod host;
+mod guide;
+mod outputs;
+mod protection;
 mod report;
-mod san;
-mod sessions;
+mod take_over;
 mod token;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::ctl::Done;
+use crate::ctl::certificate::San;
 use crate::ctl::init::folder::{Folder, Kind, New};
-use crate::ctl::init::host::Host;
+use crate::ctl::init::protection::{Entry, Protection};
 use crate::ctl::init::report::Report;
-use crate::ctl::init::san::San;
+use crate::ctl::machine::Machine;
 use crate::ctl::output::Output;
+use crate::privd_client::PrivdClient;
 
 pub(super) use crate::ctl::init::error::InitError;
 
@@ -53,7 +54,16 @@ pub(super) struct Arguments {
     /// Take the token from this file, - for standard input
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Do not put the addresses of open SSH sessions into never-block
+    /// Take the guide's token, so that Kibana's connector needs no new one; make a certificate with
+    /// names, as the guide's has none; name what is left of its set-up, and the denies of its script
+    #[arg(long, conflicts_with = "token_file")]
+    from_guide: bool,
+    /// Make the denies of the guide's script webhookd's without asking: moved ahead of what lets
+    /// them in, with webhookd's comment, in its list
+    #[arg(long, requires = "from_guide")]
+    take_over: bool,
+    /// Do not put the addresses of open SSH sessions, and of what Filebeat and Elastic Agent send to,
+    /// into never-block
     #[arg(long)]
     no_protect_me: bool,
     /// Replace everything that is there, credentials too; the old is kept as NAME.old
@@ -71,23 +81,35 @@ Examples:
   sudo webhookctl init --renew
   sudo webhookctl init --ca-cert our-ca.pem --ca-key our-ca.key
   printf %s \"$TOKEN\" | sudo webhookctl init --token-file -
+  sudo webhookctl init --from-guide
 
-What is there already is kept, so it can be repeated at any time. Only SSH sessions
-that are logged in count as open.
+What is there already is kept, so it can be repeated at any time. Only SSH
+sessions that are logged in count as open.
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
-pub(super) fn init(arguments: &Arguments, output: &Output) -> Result<Done, InitError> {
+pub(super) async fn init(
+    arguments: &Arguments,
+    privd: &PrivdClient,
+    output: &Output,
+) -> Result<Done, InitError> {
     let folder = Folder::at(&arguments.directory, &arguments.group, arguments.force)?;
-    let host = Host::read()?;
+    let host = Machine::read().map_err(InitError::Host)?;
     let mut changes = Changes::default();
     credentials::plan(&folder, arguments, &host, &mut changes)?;
     let made = plan_token(&folder, arguments, &mut changes)?;
     plan_configuration(&folder, arguments, &host, &mut changes)?;
     folder.write(&changes.files, &changes.retired)?;
-    let report = Report::new(&folder, &host, changes, made.filter(|_| arguments.shows_token()));
+    let before = if arguments.from_guide {
+        Some(guide::Before::look(arguments, privd).await?)
+    } else {
+        None
+    };
+    let well = before.as_ref().is_none_or(|before| before.well);
+    let made = made.filter(|_| arguments.shows_token());
+    let report = Report::new(&folder, &host, changes, made, before);
     output.print(&report, &report.lines())?;
-    Ok(Done::Well)
+    Ok(if well { Done::Well } else { Done::Failed })
 }
 
 /// What is to be written, and what there is to say about it.
@@ -98,8 +120,8 @@ struct Changes {
     retired: Vec<Kind>,
     /// This host's own addresses, now in allow-clients.
     allowed: Vec<String>,
-    /// Peers of SSH sessions, now in never-block.
-    protected: Vec<String>,
+    /// Now in never-block.
+    protected: Vec<Entry>,
     /// Sentences for the operator.
     notes: Vec<String>,
 }
@@ -110,6 +132,9 @@ fn plan_token(
     arguments: &Arguments,
     changes: &mut Changes,
 ) -> Result<Option<String>, InitError> {
+    if arguments.from_guide && guide::plan_token(folder, changes)? {
+        return Ok(None);
+    }
     if folder.keeps(Kind::Token) {
         if arguments.token_file.is_some() {
             changes.notes.push("The token is kept; --token-file was not looked at.".to_owned());
@@ -120,7 +145,7 @@ fn plan_token(
         Some(path) => (token::take(path)?, None),
         None => {
             let secret = token::make()?;
-            (token::line(&secret), Some(secret))
+            (token::line(&secret, token::NAME), Some(secret))
         }
     };
     changes.files.push(folder.new_file(Kind::Token, line));
@@ -130,7 +155,7 @@ fn plan_token(
 fn plan_configuration(
     folder: &Folder,
     arguments: &Arguments,
-    host: &Host,
+    host: &Machine,
     changes: &mut Changes,
 ) -> Result<(), InitError> {
     if !folder.keeps(Kind::Webhookd) {
@@ -139,17 +164,12 @@ fn plan_configuration(
         changes.files.push(folder.new_file(Kind::Webhookd, text));
     }
     if !folder.keeps(Kind::Privd) {
-        // A host that shows no processes is set up all the same.
-        let (found, none) = match (arguments.no_protect_me, sessions::peers()) {
-            (true, _) => (BTreeSet::new(), "SSH sessions were not looked for".to_owned()),
-            (false, Ok(found)) => (found, "no SSH session is open".to_owned()),
-            (false, Err(why)) => {
-                (BTreeSet::new(), format!("SSH sessions could not be looked for: {why}"))
-            }
-        };
-        changes.protected = found.iter().map(ToString::to_string).collect();
-        if changes.protected.is_empty() {
-            changes.notes.push(format!("never-block is empty: {none}."));
+        if arguments.no_protect_me {
+            changes.notes.push("never-block is empty (--no-protect-me).".to_owned());
+        } else {
+            let found = Protection::of(host);
+            changes.protected = found.entries;
+            changes.notes.extend(found.notes);
         }
         let text = configuration::privd(folder.path(), &changes.protected);
         changes.files.push(folder.new_file(Kind::Privd, text));

@@ -2,13 +2,17 @@
 
 use serde::Serialize;
 
+use crate::ctl::certificate::Certificate;
 use crate::ctl::init::Changes;
-use crate::ctl::init::authority::Certificate;
 use crate::ctl::init::folder::{Folder, Kind, old};
-use crate::ctl::init::host::Host;
+use crate::ctl::init::guide::Before;
+use crate::ctl::init::protection::Entry;
 use crate::ctl::kibana::Kibana;
+use crate::ctl::machine::Machine;
+use crate::ctl::output::Line;
+use crate::ctl::rules::command_for_kibana;
 use crate::server::config::Config;
-use crate::times::{local, rfc3339};
+use crate::times::{self, rfc3339};
 
 /// As JSON.
 #[derive(Serialize)]
@@ -18,12 +22,15 @@ pub(super) struct Report {
     retired: Vec<String>,
     kept: Vec<String>,
     allowed: Vec<String>,
-    protected: Vec<String>,
+    protected: Vec<Entry>,
     notes: Vec<String>,
     #[serde(skip)]
     port: u16,
     /// None where the certificate cannot be read.
     certificate: Option<Served>,
+    /// With --from-guide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guide: Option<Before>,
     kibana: Kibana,
 }
 
@@ -39,9 +46,10 @@ impl Report {
     /// Looks at the folder as it is now.
     pub(super) fn new(
         folder: &Folder,
-        host: &Host,
+        host: &Machine,
         changes: Changes,
         token: Option<String>,
+        guide: Option<Before>,
     ) -> Self {
         let shown = |kind: Kind| folder.file(kind).display().to_string();
         let written = |kind: Kind| changes.files.iter().find(|new| new.kind == kind);
@@ -52,12 +60,15 @@ impl Report {
         };
         let there = folder.read(Kind::Cert).ok().and_then(|text| Certificate::read(&text));
         let own = host.sans();
-        let best = there.as_ref().and_then(|there| there.names.first()).or_else(|| own.first());
+        let best =
+            there.as_ref().and_then(|there| there.names.iter().find(|name| !name.is_pattern()));
+        let best = best.or_else(|| own.first());
         let best = best.map_or_else(|| "HOST".to_owned(), |name| name.in_url());
         let listen = Config::load(&folder.file(Kind::Webhookd)).map(|config| config.listen);
         let port = listen.map_or(DEFAULT_PORT, |listen| listen.port());
         Self {
             port,
+            guide,
             made: all(|written| written == Some(false)),
             replaced: all(|written| written == Some(true)),
             retired: changes.retired.iter().map(|kind| shown(*kind)).collect(),
@@ -80,38 +91,47 @@ impl Report {
     }
 
     /// For people.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = Vec::new();
         let before = |path: &String| old(path.as_ref()).display().to_string();
-        lines.extend(self.made.iter().map(|path| format!("made      {path}")));
+        lines.extend(self.made.iter().map(|path| format!("made      {path}").into()));
         for path in &self.replaced {
-            lines.push(format!("replaced  {path}, the old one is {}", before(path)));
+            lines.push(format!("replaced  {path}, the old one is {}", before(path)).into());
         }
         for path in &self.retired {
-            lines.push(format!("moved     {path} to {}", before(path)));
+            lines.push(format!("moved     {path} to {}", before(path)).into());
         }
-        lines.extend(self.kept.iter().map(|path| format!("kept      {path}")));
+        lines.extend(self.kept.iter().map(|path| format!("kept      {path}").into()));
         for own in &self.allowed {
-            lines.push(format!("allow-clients: {own}, an address of this host"));
+            lines.push(format!("allow-clients: {own}, an address of this host").into());
         }
-        for peer in &self.protected {
-            lines.push(format!("never-block: {peer}, who has an SSH session open now"));
+        for Entry { address, why } in &self.protected {
+            lines.push(format!("never-block: {address}, {why}").into());
         }
-        lines.extend(self.notes.iter().cloned());
+        lines.extend(self.notes.iter().map(Line::from));
         if let Some(served) = &self.certificate {
-            lines.push(format!("The certificate is good until {} for", local(served.ends)));
-            lines.extend(served.names.iter().map(|name| format!("  {name}")));
+            let sentence = format!(
+                "The certificate is good until {} for",
+                times::told(served.ends, times::now())
+            );
+            lines.push(sentence.into());
+            lines.extend(served.names.iter().map(|name| Line::Whole(format!("  {name}"))));
         }
-        lines.push(String::new());
+        if let Some(guide) = &self.guide {
+            lines.push(String::new().into());
+            lines.extend(guide.lines());
+        }
+        lines.push(String::new().into());
         lines.extend(self.kibana.lines());
-        lines.push(String::new());
-        lines.push("Next:".to_owned());
+        lines.push(String::new().into());
+        lines.push("Next:".to_owned().into());
         if !self.replaced.is_empty() {
             let privd = if self.protected_anew() { " webhook-privd" } else { "" };
-            lines.push(format!("  sudo systemctl reload-or-restart webhookd{privd}"));
+            let command = format!("  sudo systemctl reload-or-restart webhookd{privd}");
+            lines.push(Line::Whole(command));
         }
-        lines.push(format!("  sudo ufw allow proto tcp from KIBANA to any port {}", self.port));
-        lines.push("  sudo webhookctl check".to_owned());
+        lines.push(Line::Whole(format!("  {}", command_for_kibana(self.port))));
+        lines.push(Line::Whole("  sudo webhookctl check".to_owned()));
         lines
     }
 

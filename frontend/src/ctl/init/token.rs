@@ -17,8 +17,8 @@ pub(super) fn make() -> Result<String, InitError> {
 }
 
 /// Its line in the token file.
-pub(super) fn line(secret: &str) -> String {
-    format!("{secret} # init {}\n", jiff::Zoned::now().strftime("%Y-%m-%d"))
+pub(super) fn line(secret: &str, name: &str) -> String {
+    format!("{secret} # {name} {}\n", jiff::Zoned::now().strftime("%Y-%m-%d"))
 }
 
 /// The line for the one token in a file; `-` is standard input.
@@ -41,7 +41,7 @@ fn taken(text: &str, path: &Path) -> Result<String, InitError> {
     match (lines.next(), lines.count()) {
         // It has a name already.
         (Some(token), 0) if token.contains(" #") => Ok(format!("{token}\n")),
-        (Some(token), 0) => Ok(line(token)),
+        (Some(token), 0) => Ok(line(token, NAME)),
         (_, others) => {
             let count = others.saturating_add(1);
             Err(InitError::TokenCount { path: path.to_owned(), count })
@@ -49,6 +49,8 @@ fn taken(text: &str, path: &Path) -> Result<String, InitError> {
     }
 }
 
+/// What a token of init's is called.
+pub(super) const NAME: &str = "init";
 /// Bytes of a token file that are read at most.
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -63,7 +65,7 @@ mod tests {
         let (one, other) = (make().unwrap(), make().unwrap());
         assert!(one.len() == 64 && one.bytes().all(|byte| byte.is_ascii_hexdigit()), "{one}");
         assert_ne!(one, other);
-        let tokens = Tokens::read(&line(&one), Path::new("x")).unwrap();
+        let tokens = Tokens::read(&line(&one, NAME), Path::new("x")).unwrap();
         assert_eq!(tokens.find(&one), Some("init"));
     }
 

@@ -14,7 +14,7 @@ use crate::privd_client::{PrivdClient, PrivdError, new_event};
 use crate::server::answer::{self, Answered};
 use crate::server::body::{Alert, Candidate};
 use crate::server::{intake, webhook};
-use crate::times::until_local;
+use crate::times;
 
 /// What of a request is not its body.
 pub(super) struct Posted<'a> {
@@ -159,7 +159,7 @@ fn line(one: &Answered) -> String {
 fn end(until: protocol::Until) -> String {
     match until {
         protocol::Until::Permanent => "for good".to_owned(),
-        protocol::Until::At(_) => format!("until {}", until_local(until)),
+        protocol::Until::At(_) => times::until(until, times::now()),
     }
 }
 

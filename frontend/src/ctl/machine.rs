@@ -2,15 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
+use nix::errno::Errno;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::unistd::gethostname;
 use protocol::canonical;
 
-use crate::ctl::init::InitError;
-use crate::ctl::init::san::San;
+use crate::ctl::certificate::San;
 
 /// What is known of this machine.
-pub(super) struct Host {
+pub(super) struct Machine {
     /// The host name, without its domain.
     pub(super) name: String,
     /// Every name it has; the fully qualified first.
@@ -19,13 +19,13 @@ pub(super) struct Host {
     addresses: Vec<IpAddr>,
 }
 
-impl Host {
+impl Machine {
     /// Asks the kernel and /etc/hosts. DNS is not asked: it may be away, and then an installation
     /// would hang on it.
-    pub(super) fn read() -> Result<Self, InitError> {
-        let name = gethostname().map_err(InitError::Host)?;
+    pub(super) fn read() -> Result<Self, Errno> {
+        let name = gethostname()?;
         let name = name.to_string_lossy().into_owned();
-        let interfaces = getifaddrs().map_err(InitError::Host)?;
+        let interfaces = getifaddrs()?;
         let mut addresses: Vec<IpAddr> = interfaces.filter_map(|found| address(&found)).collect();
         let spoken = [speaks_from(V4_ELSEWHERE), speaks_from(V6_ELSEWHERE)];
         addresses.sort_by_key(|address| !spoken.contains(&Some(*address)));
@@ -48,6 +48,22 @@ impl Host {
         addresses.chain(names).chain(loopback.map(San::Address)).collect()
     }
 
+    /// Whether others, if they reach this host by that name, are right.
+    pub(super) fn is_called(&self, name: &San) -> bool {
+        // Which domain others know it in, the host itself need not know.
+        let short = |name: &str| {
+            name.strip_prefix(&self.name.to_ascii_lowercase())
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        let in_a_domain = matches!(name, San::Name(name) if short(name));
+        !name.is_local() && (in_a_domain || self.sans().contains(name))
+    }
+
+    /// Whether it has that address.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.addresses.contains(&canonical(address))
+    }
+
     /// The addresses that allow-clients does not cover as shipped.
     pub(super) fn public_addresses(&self) -> Vec<IpAddr> {
         let public = |address: &&IpAddr| match address {
@@ -58,7 +74,8 @@ impl Host {
     }
 }
 
-/// An interface's address, unless only this host or its wire can use it.
+/// An interface's address, unless only this host or its wire can use it: a link-local one works with
+/// a zone alone, which no certificate can name.
 fn address(found: &InterfaceAddress) -> Option<IpAddr> {
     let storage = found.address.as_ref()?;
     let v4 = || storage.as_sockaddr_in().map(|socket| IpAddr::V4(socket.ip()));
@@ -114,6 +131,17 @@ const V6_ELSEWHERE: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0,
 const DISCARD: u16 = 9;
 
 #[cfg(test)]
+impl Machine {
+    /// One of these names and addresses.
+    pub(super) fn with(name: &str, names: &[&str], addresses: &[&str]) -> Self {
+        let name = name.to_owned();
+        let names = [&*name].iter().chain(names).map(|name| (*name).to_owned()).collect();
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        Self { name, names, addresses }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -129,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_certificate_names_what_others_reach_first_and_loopback_last() {
-        let host = Host {
+        let host = Machine {
             name: "srv".into(),
             names: vec!["srv.example.org".into(), "my host".into()],
             addresses: vec!["203.0.113.10".parse().unwrap()],
@@ -146,14 +174,14 @@ mod tests {
         for text in ["127.0.0.1", "127.1.2.3", "169.254.1.1", "::1", "fe80::1", "0.0.0.0", "::"] {
             assert!(!is_reachable(text.parse().unwrap()), "{text}");
         }
-        let host = Host { name: String::new(), names: Vec::new(), addresses };
+        let host = Machine { name: String::new(), names: Vec::new(), addresses };
         let public: Vec<String> = host.public_addresses().iter().map(IpAddr::to_string).collect();
         assert_eq!(public, ["203.0.113.10", "2001:db8::1"]);
     }
 
     #[test]
     fn this_very_machine_can_be_read() {
-        let host = Host::read().unwrap();
+        let host = Machine::read().unwrap();
         assert!(!host.name.is_empty() && host.sans().len() >= 3);
     }
 }

@@ -1,7 +1,7 @@
 //! Who is logged in over SSH: whom a false alert would lock out.
 
 use std::collections::{BTreeSet, HashMap};
-use std::env;
+use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 
@@ -10,29 +10,56 @@ use procfs::process::{FDTarget, Process, all_processes};
 use procfs::{ProcError, ProcResult};
 use protocol::canonical;
 
-use crate::ctl::init::host::is_reachable;
+use crate::ctl::machine::is_reachable;
 
-/// The remote addresses of the SSH sessions that are open now and logged in.
-///
-/// A connection that has not logged in yet does not count: on a host that is being attacked, that
-/// is the attacker.
-pub(super) fn peers() -> ProcResult<BTreeSet<IpAddr>> {
-    let mut remote = HashMap::new();
-    for table in [tcp(), tcp6()] {
-        let entries = match table {
-            // A host without IPv6.
-            Err(ProcError::NotFound(_)) => continue,
-            entries => entries?,
-        };
-        remote.extend(entries.iter().filter_map(established));
+/// The SSH sessions of one moment.
+pub(super) struct Sessions {
+    /// The other ends of all, the asker's too.
+    pub(super) peers: BTreeSet<IpAddr>,
+    /// Where who asks is logged in from.
+    pub(super) own: Option<IpAddr>,
+}
+
+impl Sessions {
+    /// Those that are open now and logged in.
+    ///
+    /// A connection that has not logged in yet does not count: on a host that is being attacked, that
+    /// is the attacker.
+    pub(super) fn now() -> ProcResult<Self> {
+        let mut remote = HashMap::new();
+        for table in [tcp(), tcp6()] {
+            let entries = match table {
+                // A host without IPv6.
+                Err(ProcError::NotFound(_)) => continue,
+                entries => entries?,
+            };
+            remote.extend(entries.iter().filter_map(established));
+        }
+        // A process that ended, or is not ours to look at, has no session.
+        let processes = all_processes()?.flatten().filter(is_session);
+        let found = processes.filter_map(|process| connection(&process, &remote));
+        let reachable = |peer: IpAddr| Some(canonical(peer)).filter(|peer| is_reachable(*peer));
+        // A daemon of another name than OpenSSH's leaves it as well.
+        let own = ancestors().find_map(|process| ssh_client(&process)).and_then(reachable);
+        Ok(Self { peers: found.filter_map(reachable).chain(own).collect(), own })
     }
-    // A process that ended, or is not ours to look at, has no session.
-    let processes = all_processes()?.flatten().filter(is_session);
-    let found = processes.filter_map(|process| connection(&process, &remote));
-    // Through sudo there is no such variable; from a daemon of another name there is.
-    let own = ["SSH_CONNECTION", "SSH_CLIENT"].into_iter().find_map(|name| env::var(name).ok());
-    let peers = found.chain(own.as_deref().and_then(first_address));
-    Ok(peers.map(canonical).filter(|peer| is_reachable(*peer)).collect())
+}
+
+/// This process and those above it: sudo clears the environment, the login shell still has it.
+fn ancestors() -> impl Iterator<Item = Process> {
+    let parent = |process: &Process| Process::new(process.stat().ok()?.ppid).ok();
+    std::iter::successors(Process::myself().ok(), parent)
+}
+
+/// `SSH_CONNECTION=CLIENT PORT SERVER PORT`, as sshd(8) tells the shell that it starts.
+fn ssh_client(process: &Process) -> Option<IpAddr> {
+    let variables = process.environ().ok()?;
+    client(variables.get(OsStr::new("SSH_CONNECTION"))?.to_str()?)
+}
+
+/// A link-local address carries its zone.
+fn client(variable: &str) -> Option<IpAddr> {
+    variable.split_whitespace().next()?.split('%').next()?.parse().ok()
 }
 
 fn established(entry: &TcpNetEntry) -> Option<(u64, IpAddr)> {
@@ -70,11 +97,6 @@ fn connection(process: &Process, remote: &HashMap<u64, IpAddr>) -> Option<IpAddr
     open.min_by_key(|(descriptor, _)| *descriptor).map(|(_, peer)| peer)
 }
 
-/// `203.0.113.9 51234 203.0.113.10 22`.
-fn first_address(variable: &str) -> Option<IpAddr> {
-    variable.split_whitespace().next()?.parse().ok()
-}
-
 /// OpenSSH's, before and from 9.8.
 const PROGRAMS: [&str; 2] = ["sshd", "sshd-session"];
 
@@ -109,9 +131,15 @@ mod tests {
     #[test]
     fn the_environment_names_the_client_first() {
         let expected = Some("203.0.113.9".parse().unwrap());
-        assert_eq!(first_address("203.0.113.9 51234 203.0.113.10 22"), expected);
-        assert_eq!(first_address("203.0.113.9 51234 22"), expected);
-        assert_eq!(first_address(""), None);
-        assert_eq!(first_address("nonsense"), None);
+        assert_eq!(client("203.0.113.9 51234 203.0.113.10 22"), expected);
+        assert_eq!(client("fe80::1%eth0 1 fe80::2%eth0 22"), "fe80::1".parse().ok());
+        assert_eq!(client(""), None);
+        assert_eq!(client("nonsense"), None);
+    }
+
+    #[test]
+    fn the_processes_above_are_asked_up_to_the_first() {
+        let pids: Vec<i32> = ancestors().map(|process| process.pid).collect();
+        assert!(pids.len() > 1, "{pids:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use crate::ctl::check::finding::shown;
+use crate::ctl::outside::shown;
 
 /// What a program left behind.
 #[derive(Debug)]

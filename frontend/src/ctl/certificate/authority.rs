@@ -1,44 +1,37 @@
 //! The local CA and the certificate it signs.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
-use rustls::RootCertStore;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
 
-use crate::ctl::init::InitError;
-use crate::ctl::init::san::San;
+use crate::ctl::certificate::{Certificate, San, parsed, verify};
 
 /// A CA with its key.
-pub(super) struct Authority {
+pub(in crate::ctl) struct Authority {
     path: PathBuf,
     /// Its certificate, PEM.
-    pub(super) certificate: String,
+    pub(in crate::ctl) certificate: String,
     der: CertificateDer<'static>,
     key: KeyPair,
 }
 
 /// A certificate and its key, PEM.
-pub(super) struct Leaf {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(in crate::ctl) struct Leaf {
+    pub(in crate::ctl) certificate: String,
+    pub(in crate::ctl) key: String,
 }
 
 impl Authority {
     /// A new one, named after the host, which will stand at `path`.
-    pub(super) fn make(host: &str, path: PathBuf) -> Result<Self, InitError> {
+    pub(in crate::ctl) fn make(host: &str, path: PathBuf) -> Result<Self, AuthorityError> {
         let mut params = CertificateParams::default();
         params
             .distinguished_name
@@ -53,23 +46,23 @@ impl Authority {
     }
 
     /// An existing one; Kibana must be able to trust it alone.
-    pub(super) fn read(certificate: &Path, key: &Path) -> Result<Self, InitError> {
-        let wrong = |path: &Path, reason: &str| InitError::Authority {
+    pub(in crate::ctl) fn read(certificate: &Path, key: &Path) -> Result<Self, AuthorityError> {
+        let wrong = |path: &Path, reason: &str| AuthorityError::Unusable {
             path: path.to_owned(),
             reason: reason.to_owned(),
         };
-        let text = fs::read_to_string(certificate).map_err(InitError::reading(certificate))?;
+        let text = fs::read_to_string(certificate).map_err(AuthorityError::reading(certificate))?;
         let found = first_certificate(&text).zip(der(&text));
         let unusable = || wrong(certificate, "holds no usable PEM certificate");
         let (pem, der) = found.ok_or_else(unusable)?;
-        let x509 = parsed(&der).ok_or_else(unusable)?;
-        if !x509.is_ca() {
+        let says = Certificate::of(&der).ok_or_else(unusable)?;
+        if !says.is_authority {
             return Err(wrong(certificate, "is no CA: it cannot sign certificates"));
         }
-        if x509.subject() != x509.issuer() {
+        if !says.is_own_issuer {
             return Err(wrong(certificate, "is no root: Kibana would not trust it alone"));
         }
-        let text = fs::read_to_string(key).map_err(InitError::reading(key))?;
+        let text = fs::read_to_string(key).map_err(AuthorityError::reading(key))?;
         let pair = KeyPair::from_pem(&text).map_err(|_| {
             wrong(key, "holds no usable PEM key; one with a passphrase must be decrypted first")
         })?;
@@ -77,18 +70,18 @@ impl Authority {
     }
 
     /// Its key, PEM.
-    pub(super) fn key(&self) -> String {
+    pub(in crate::ctl) fn key(&self) -> String {
         self.key.serialize_pem()
     }
 
     /// Whether the PEM text is this CA's certificate.
-    pub(super) fn is(&self, text: &str) -> bool {
+    pub(in crate::ctl) fn is(&self, text: &str) -> bool {
         der(text).is_some_and(|der| der == self.der)
     }
 
     /// Signs a new certificate with a new key, and proves that a client that trusts this CA takes
     /// it.
-    pub(super) fn sign(&self, host: &str, names: &[San]) -> Result<Leaf, InitError> {
+    pub(in crate::ctl) fn sign(&self, host: &str, names: &[San]) -> Result<Leaf, AuthorityError> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, short(host));
         params.subject_alt_names = names.iter().map(san_type).collect::<Result<_, _>>()?;
@@ -108,39 +101,32 @@ impl Authority {
         Ok(Leaf { certificate: made.pem(), key: key.serialize_pem() })
     }
 
-    fn prove(&self, leaf: &CertificateDer<'_>, names: &[San]) -> Result<(), InitError> {
-        let untrusted = |source| InitError::Untrusted { ca: self.path.clone(), source };
-        let mut roots = RootCertStore::empty();
-        roots.add(self.der.clone()).map_err(untrusted)?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-        let verifier = verifier.build().map_err(|error| InitError::Tls(error.to_string()))?;
-        for name in names.iter().filter_map(|name| ServerName::try_from(name.to_string()).ok()) {
-            verifier
-                .verify_server_cert(leaf, &[], &name, &[], UnixTime::now())
-                .map_err(untrusted)?;
-        }
-        Ok(())
+    fn prove(&self, leaf: &CertificateDer<'_>, names: &[San]) -> Result<(), AuthorityError> {
+        verify(std::slice::from_ref(&self.der), leaf, &[], names)
+            .map_err(|source| AuthorityError::Untrusted { ca: self.path.clone(), source })
     }
 }
 
-/// What a certificate says that is there already.
-pub(super) struct Certificate {
-    /// The names and addresses it is good for, in its order.
-    pub(super) names: Vec<San>,
-    /// Its last second, since the Unix epoch.
-    pub(super) until: u64,
+/// Why a CA cannot be used, or a certificate not be made.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::ctl) enum AuthorityError {
+    #[error("{} cannot be read: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}: {reason}", path.display())]
+    Unusable { path: PathBuf, reason: String },
+    #[error("the certificate cannot be made: {0}")]
+    Made(#[from] rcgen::Error),
+    #[error(
+        "a certificate by the CA {} would not be trusted: {source}; do certificate and key belong \
+         together, and is it in date?",
+        ca.display()
+    )]
+    Untrusted { ca: PathBuf, source: rustls::Error },
 }
 
-impl Certificate {
-    /// Reads the first one of a PEM text, which may be anybody's.
-    pub(super) fn read(text: &str) -> Option<Self> {
-        let der = der(text)?;
-        let x509 = parsed(&der)?;
-        let names = x509.subject_alternative_name().ok().flatten();
-        let names = names.map(|names| names.value.general_names.iter().filter_map(san).collect());
-        let until = u64::try_from(x509.validity().not_after.timestamp()).ok()?;
-        Some(Self { names: names.unwrap_or_default(), until })
+impl AuthorityError {
+    fn reading(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Read { path: path.to_owned(), source }
     }
 }
 
@@ -151,24 +137,8 @@ fn san_type(name: &San) -> Result<SanType, rcgen::Error> {
     })
 }
 
-fn san(name: &GeneralName<'_>) -> Option<San> {
-    match name {
-        GeneralName::DNSName(name) => name.parse().ok(),
-        GeneralName::IPAddress(bytes) => {
-            let v4 = <[u8; 4]>::try_from(*bytes).map(Into::into);
-            let address = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(Into::into));
-            address.ok().map(San::Address)
-        }
-        _ => None,
-    }
-}
-
 fn der(text: &str) -> Option<CertificateDer<'static>> {
     CertificateDer::from_pem_slice(text.as_bytes()).ok()
-}
-
-fn parsed<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
-    x509_parser::parse_x509_certificate(der).ok().map(|(_, x509)| x509)
 }
 
 /// The first certificate alone: a key may stand in the same file.

@@ -8,14 +8,32 @@ use rustls::pki_types::DnsName;
 
 /// A host name or an address, as a "subject alternative name".
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum San {
+pub(in crate::ctl) enum San {
     Name(String),
     Address(IpAddr),
 }
 
 impl San {
+    /// Whether it means the host itself wherever it is used.
+    pub(in crate::ctl) fn is_local(&self) -> bool {
+        match self {
+            Self::Address(address) => address.is_loopback(),
+            Self::Name(name) => name == "localhost" || name.starts_with("localhost."),
+        }
+    }
+
+    /// Whether it stands for many names, as only others' certificates have it: `*.example.org`.
+    pub(in crate::ctl) fn is_pattern(&self) -> bool {
+        matches!(self, Self::Name(name) if name.starts_with('*'))
+    }
+
+    /// The name itself, or one of those that it stands for.
+    pub(in crate::ctl) fn example(&self) -> String {
+        self.to_string().replacen('*', "webhookd", 1)
+    }
+
     /// As the host of a URL.
-    pub(super) fn in_url(&self) -> String {
+    pub(in crate::ctl) fn in_url(&self) -> String {
         match self {
             Self::Address(IpAddr::V6(address)) => format!("[{address}]"),
             other => other.to_string(),
@@ -62,6 +80,19 @@ mod tests {
         ] {
             let san: San = text.parse().unwrap();
             assert_eq!((san.to_string().as_str(), san.in_url().as_str()), (shown, url));
+        }
+    }
+
+    #[test]
+    fn a_pattern_and_what_is_local_are_told_apart_from_names() {
+        let pattern = San::Name("*.example.org".into());
+        assert!(pattern.is_pattern() && !pattern.is_local());
+        assert_eq!(pattern.example(), "webhookd.example.org");
+        for (text, local) in
+            [("localhost", true), ("127.0.0.1", true), ("::1", true), ("localhosts", false)]
+        {
+            let san: San = text.parse().unwrap();
+            assert!(san.is_local() == local && !san.is_pattern(), "{text}");
         }
     }
 
