@@ -21,7 +21,7 @@ fn what_happened_is_told_in_words_and_what_belongs_together_stands_together() {
     assert_eq!(world.post_text("no JSON").status, 400);
     let wrong = [("Authorization", "Bearer wrong"), JSON];
     assert_eq!(world.send(&request("POST", "/blockip", &wrong, "{}")).status, 401);
-    assert_eq!(world.ctl(&["unblock", "198.51.100.7"]).1, 0);
+    assert_eq!(world.ctl_folded(&["unblock", "198.51.100.7"]).1, 0);
     wait_for(&world, &["webhook-auth-failed", "webhook-rejected"], WEBHOOKD);
 
     let (text, code) = log(&world, &[]);
@@ -237,7 +237,7 @@ fn log(world: &World, arguments: &[&str]) -> (String, i32) {
 }
 
 fn log_of(world: &World, arguments: &[&str]) -> (String, i32) {
-    world.ctl(&[&["log"], arguments].concat())
+    world.ctl_folded(&[&["log"], arguments].concat())
 }
 
 /// What was folded, in one line.

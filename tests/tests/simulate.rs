@@ -45,7 +45,7 @@ fn simulated(world: &World, variables: &str) -> Value {
     world.write("variables", variables);
     let (template, alert) = (world.path("template"), world.path("variables"));
     let arguments = ["simulate", &template, "--alert", &alert, "--requester", KIBANA, "--json"];
-    let (text, _) = world.ctl(&arguments);
+    let (text, _) = world.ctl_folded(&arguments);
     let foretold: Value =
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     foretold[0].clone()
@@ -144,7 +144,7 @@ fn a_body_is_judged_and_nothing_is_changed() {
     let before = world.ufw("status numbered");
     let run = |body: &str, arguments: &[&str]| {
         world.write("body", body);
-        world.ctl(&[&["simulate", &world.path("body")], arguments].concat())
+        world.ctl_folded(&[&["simulate", &world.path("body")], arguments].concat())
     };
     for (body, arguments, code, words) in [
         (
@@ -218,7 +218,7 @@ fn a_body_is_judged_and_nothing_is_changed() {
     }
     // A mistake in the body needs nobody else.
     world.write("body", "{");
-    assert_eq!(world.ctl(&["simulate", &world.path("body")]).1, 1);
+    assert_eq!(world.ctl_folded(&["simulate", &world.path("body")]).1, 1);
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn an_alerts_document_is_enough_from_a_file_or_from_standard_input() {
     world.write("template", TEMPLATES[0]);
     let alert = |ip: &str| json!({ "kibana.alert.uuid": "u-1", "kibana.alert.rule.name": "SSH \"x\"", "source.ip": ip });
     world.write("alert", &alert("198.51.100.7").to_string());
-    let (text, code) = world.ctl(&["simulate", &at("template"), "--alert", &at("alert")]);
+    let (text, code) = world.ctl_folded(&["simulate", &at("template"), "--alert", &at("alert")]);
     assert_eq!(code, 0, "{text}");
     let body = r#"{"ip":"198.51.100.7","rule_name":"SSH \"x\"","alert_id":"u-1"}"#;
     assert!(flat(&text).contains(&format!("Kibana would send: {}", flat(body))), "{text}");
@@ -241,10 +241,10 @@ fn an_alerts_document_is_enough_from_a_file_or_from_standard_input() {
     let both = json!([alert("198.51.100.7"), alert("198.51.100.8")]);
     world.write("alerts", &both.to_string());
     let alerts = ["simulate", &at("template"), "--alert", &at("alerts")];
-    let (text, code) = world.ctl(&alerts);
+    let (text, code) = world.ctl_folded(&alerts);
     assert_eq!((code, text.matches("Kibana would be answered 200").count()), (0, 2), "{text}");
     world.write("template", TEMPLATES[1]);
-    let (text, code) = world.ctl(&[&alerts[..], &["--mode", "summary"]].concat());
+    let (text, code) = world.ctl_folded(&[&alerts[..], &["--mode", "summary"]].concat());
     assert_eq!((code, text.matches("would be blocked").count()), (0, 2), "{text}");
 
     for (template, alert, code, words) in [
@@ -259,7 +259,8 @@ fn an_alerts_document_is_enough_from_a_file_or_from_standard_input() {
     ] {
         world.write("template", template);
         world.write("alert", alert);
-        let (text, status) = world.ctl(&["simulate", &at("template"), "--alert", &at("alert")]);
+        let (text, status) =
+            world.ctl_folded(&["simulate", &at("template"), "--alert", &at("alert")]);
         assert_eq!(status, code, "{template}: {text}");
         assert!(flat(&text).contains(words), "{template}: no `{words}` in {text}");
     }
@@ -269,7 +270,7 @@ fn an_alerts_document_is_enough_from_a_file_or_from_standard_input() {
         (&["simulate", "/nowhere", "--mode", "each"], "--alert"),
         (&["simulate", "/dev/zero"], "is larger than a body may be"),
     ] {
-        let (text, code) = world.ctl(arguments);
+        let (text, code) = world.ctl_folded(arguments);
         assert_eq!(code, 1, "{arguments:?}: {text}");
         assert!(flat(&text).contains(words), "{arguments:?}: no `{words}` in {text}");
     }
