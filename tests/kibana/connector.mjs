@@ -4,7 +4,7 @@
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 
-import axios from "axios";
+import axios, { AxiosHeaders } from "axios";
 import axiosOld from "axios-old";
 
 /** Posts a body; rejects with axios' error for what is not a 2xx. */
@@ -24,6 +24,13 @@ export function post({ config, secrets = {}, client = "axios", timeout = RESPONS
       throw new Error(`redirected to ${href}`);
     },
   });
+}
+
+/** What a body arrives as under `Content-Type: application/json`. */
+export function wired(body) {
+  const headers = new AxiosHeaders({ "Content-Type": "application/json" });
+  const { transformRequest } = axios.defaults;
+  return transformRequest.reduce((data, transform) => transform.call({}, data, headers), body);
 }
 
 /** A configured Authorization goes over a user and password, a secret header over a configured one. */

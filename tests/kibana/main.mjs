@@ -4,10 +4,13 @@
 //   {"connector": C, "template": T, "alerts": A}   a rule ran: its actions, rendered and tried once
 //   {"connector": C, "test": BODY}                 the Test button: neither rendered nor repeated
 //   {"again": true}                                the next attempt of all actions that are to be repeated
+//   {"template": T, "offers": A}                   a rule would run: the variables of its actions, as JSON
+//                                                  in a text, and what T renders to and is sent as
 
 import { createInterface } from "node:readline";
 
 import { variables } from "./alerts.mjs";
+import { wired } from "./connector.mjs";
 import { execute } from "./executor.mjs";
 import { render } from "./template.mjs";
 
@@ -20,7 +23,13 @@ for await (const line of createInterface({ input: process.stdin })) {
   console.log(JSON.stringify(await run(JSON.parse(line))));
 }
 
-async function run({ connector, template, alerts, test, again }) {
+async function run({ connector, template, alerts, test, again, offers }) {
+  if (offers) {
+    return variables(offers).map((set) => {
+      const rendered = render(template, set);
+      return { variables: JSON.stringify(set), rendered, wire: wired(rendered) };
+    });
+  }
   if (test !== undefined) return [{ ...(await execute(connector, test, 1)), again: null }];
   if (!again) {
     const bodies = variables(alerts).map((set) => render(template, set));

@@ -54,17 +54,14 @@ function mergeInto(target, source) {
 function makePrintable(value) {
   if (Array.isArray(value)) {
     value.forEach(makePrintable);
-    hidden(value, "asJSON", () => JSON.stringify(value));
+    value.asJSON = () => JSON.stringify(value);
   } else if (isPlain(value)) {
     Object.values(value).forEach(makePrintable);
+    // Not hidden: the copy that mustache is given has it, too, so `{{.}}` shows all variables.
     if (!Object.hasOwn(value, "toString")) {
-      hidden(value, "toString", () => JSON.stringify(value));
+      value.toString = () => JSON.stringify(value);
     }
   }
-}
-
-function hidden(object, name, value) {
-  Object.defineProperty(object, name, { value, enumerable: false });
 }
 
 function isPlain(value) {

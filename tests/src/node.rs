@@ -31,6 +31,8 @@ pub struct Judgement {
     pub message: Option<String>,
     /// From when to when the next attempt comes, in seconds; None when there is none.
     pub again: Option<(u64, u64)>,
+    /// The answer's status; None when there was none.
+    pub status: Option<u64>,
     /// The answer's body; null when there was none.
     pub answer: Value,
     /// What the template rendered to.
@@ -73,6 +75,14 @@ impl Kibana {
         self.does(&json!({ "connector": connector, "template": template, "alerts": alerts }))
     }
 
+    /// A rule would run: for each of its actions the variables, as JSON, and what the template
+    /// renders to and arrives as.
+    pub fn offers(&mut self, template: &str, alerts: &Value) -> Vec<(String, Judgement)> {
+        let job = json!({ "template": template, "offers": alerts });
+        let text = |value: &Value| value["variables"].as_str().unwrap().to_owned();
+        self.answers(&job).into_iter().map(|value| (text(&value), value.into())).collect()
+    }
+
     /// The time has come for another attempt at all that Kibana is to repeat.
     pub fn again(&mut self) -> Vec<Judgement> {
         self.does(&json!({ "again": true }))
@@ -85,11 +95,14 @@ impl Kibana {
     }
 
     fn does(&mut self, job: &Value) -> Vec<Judgement> {
+        self.answers(job).into_iter().map(Judgement::from).collect()
+    }
+
+    fn answers(&mut self, job: &Value) -> Vec<Value> {
         writeln!(self.jobs, "{job}").expect("node reads jobs; why not, it says above");
         let line = self.judgements.recv_timeout(PATIENCE);
         let line = line.expect("node judges; why not, it says above");
-        let judgements: Vec<Value> = serde_json::from_str(&line).unwrap();
-        judgements.into_iter().map(Judgement::from).collect()
+        serde_json::from_str(&line).unwrap()
     }
 }
 
@@ -107,6 +120,7 @@ impl From<Value> for Judgement {
         Self {
             message: text("message"),
             again: again(0).zip(again(1)),
+            status: value["http"].as_u64(),
             answer: value["answer"].clone(),
             rendered: text("rendered").unwrap_or_default(),
             wire: text("wire").unwrap_or_default(),

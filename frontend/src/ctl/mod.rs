@@ -10,6 +10,7 @@ mod https;
 mod init;
 mod kibana;
 mod list;
+mod log;
 mod machine;
 mod manual;
 mod never_block;
@@ -19,6 +20,7 @@ mod program;
 mod rules;
 mod sessions;
 mod show;
+mod simulate;
 mod status;
 mod table;
 mod test;
@@ -78,6 +80,8 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::NeverBlock(arguments) => never_block::never_block(&privd, output, arguments).await,
         Command::Test(how) => test::test(&privd, output, how).await,
         Command::Token(arguments) => token::token(arguments, output),
+        Command::Log(which) => log::log(output, which).await,
+        Command::Simulate(what) => simulate::simulate(&privd, output, what).await,
         Command::Manual => manual::manual(Arguments::command(), output),
         Command::Completions(which) => manual::completions(Arguments::command(), which, output),
     }
@@ -126,6 +130,10 @@ enum Command {
     Test(test::Arguments),
     /// Say who may post: add, list and revoke tokens
     Token(token::Arguments),
+    /// Show what was blocked, refused and lifted, and who asked
+    Log(log::Arguments),
+    /// Tell what a body or a template of Kibana's would block, and change nothing
+    Simulate(simulate::Arguments),
     /// Print the manual page
     #[command(hide = true)]
     Manual,
@@ -148,6 +156,8 @@ Examples:
   webhookctl never-block add 203.0.113.0/24
   webhookctl test
   webhookctl token add kibana-2
+  webhookctl log 198.51.100.7
+  webhookctl simulate body.json
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -199,6 +209,10 @@ enum CtlError {
     Init(#[from] init::InitError),
     #[error(transparent)]
     Token(#[from] token::TokenFileError),
+    #[error(transparent)]
+    Log(#[from] log::LogError),
+    #[error(transparent)]
+    Simulate(#[from] simulate::SimulateError),
     #[error("no live block is of the rule '{name}': {there_are}")]
     NoSuchRule { name: String, there_are: String },
     #[error(transparent)]
@@ -213,6 +227,7 @@ impl CtlError {
             Self::Init(error) if error.is_bad_input() => 1,
             Self::NeverBlock(error) if error.is_bad_input() => 1,
             Self::Token(error) if error.is_bad_input() => 1,
+            Self::Simulate(error) if error.is_bad_input() => 1,
             Self::NoSuchRule { .. } | Self::Targets(_) => 1,
             _ => 2,
         }

@@ -106,6 +106,26 @@ impl Output {
         }
     }
 
+    /// The same for what comes bit by bit: each value on a line of its own. Whether somebody reads it
+    /// still.
+    pub(super) fn follow(&self, values: &[impl Serialize], lines: &[String]) -> io::Result<bool> {
+        let stdout = io::stdout();
+        let written = if self.json {
+            let mut stdout = stdout.lock();
+            values.iter().try_for_each(|value| {
+                let text = serde_json::to_string(value)?;
+                writeln!(stdout, "{text}")
+            })
+        } else {
+            let text = text(lines, width(&stdout));
+            coloured(stdout.lock()).write_all(text.as_bytes())
+        };
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
     /// One sentence on stderr.
     #[expect(clippy::unused_self, reason = "stands beside print")]
     pub(super) fn complain(&self, sentence: &str) {

@@ -271,7 +271,8 @@ fn status<'a>(outcomes: impl Iterator<Item = &'a Outcome> + Clone) -> StatusCode
 }
 
 /// The sentence about one address; the first two are the guide's.
-fn sentence(one: &Answered) -> String {
+#[must_use]
+pub fn sentence(one: &Answered) -> String {
     let ip = Untrusted(&one.candidate.text);
     let detail = Untrusted(&one.detail);
     let more = |sentence: String| {

@@ -27,7 +27,7 @@ pub async fn read(
     let deadline = deadline();
     match length(headers) {
         // Said at once, and nothing of it is read.
-        Some(length) if length > service.max_body => Err(too_large(service)),
+        Some(length) if length > service.max_body => Err(too_large(service.max_body)),
         Some(length) if length <= SMALL => {
             // The library reads on to the end of the stream where `Upgrade` stands beside the length.
             let body = collect(payload, SMALL, service, deadline).await?;
@@ -74,15 +74,17 @@ async fn collect(
     match tokio::time::timeout_at(deadline, body).await {
         Ok(Ok(Ok(body))) => Ok(body),
         Ok(Ok(Err(_))) => Err(answer::error(StatusCode::BAD_REQUEST, "the body broke off")),
-        Ok(Err(_)) => Err(too_large(service)),
+        Ok(Err(_)) => Err(too_large(service.max_body)),
         Err(_) => {
             Err(answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))
         }
     }
 }
 
-fn too_large(service: &Service) -> HttpResponse {
-    let message = format!("the body exceeds limits.max-body of {} bytes", service.max_body);
+/// The answer to a body of more bytes than that.
+#[must_use]
+pub fn too_large(max_body: usize) -> HttpResponse {
+    let message = format!("the body exceeds limits.max-body of {max_body} bytes");
     answer::error(StatusCode::PAYLOAD_TOO_LARGE, &message)
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::RequestHead;
 use actix_web::http::header::USER_AGENT;
 use actix_web::{HttpRequest, HttpResponse};
-use logging::{Action, Audit, Document, Level, Limiter, Suppressed};
+use logging::{Action, Audit, Document, Level, Limiter, Suppressed, field};
 use protocol::{EventId, Untrusted};
 use slog::{Logger, info, warn};
 
@@ -94,14 +94,14 @@ impl Journal {
         let document =
             asked(Level::Info, action, &message, event, Some(caller.address), request.head())
                 .outcome(outcome)
-                .text("event.reason", &told.message)
+                .text(field::REASON, &told.message)
                 // The query is left out: a token that is none of its business may stand there.
                 .text("url.path", request.path())
-                .number("http.response.status_code", status.as_u16())
-                .text("webhookd.token", &caller.name)
+                .number(field::STATUS, status.as_u16())
+                .text(field::TOKEN, &caller.name)
                 .text("webhookd.way", caller.way.name())
-                .list("webhookd.outcome", &outcomes)
-                .number("webhookd.addresses", addresses)
+                .list(field::OUTCOME, &outcomes)
+                .number(field::ADDRESSES, addresses)
                 .suppressed(suppressed);
         self.audit.record(document);
     }
@@ -126,8 +126,8 @@ impl Journal {
             suppressed);
         let message = "a request was not let in";
         let document = asked(Level::Warn, Action::AuthFailed, message, event, client, head)
-            .text("event.reason", reason.name())
-            .number("http.response.status_code", status)
+            .text(field::REASON, reason.name())
+            .number(field::STATUS, status)
             .suppressed(suppressed);
         self.audit.record(document);
     }
@@ -146,7 +146,7 @@ impl Journal {
         let message = "a connection was refused";
         let document = Document::new(Level::Warn, Action::ConnectionRefused, message)
             .about("", None, Some(client))
-            .text("event.reason", why)
+            .text(field::REASON, why)
             .suppressed(suppressed);
         self.audit.record(document);
     }
@@ -162,7 +162,7 @@ impl Journal {
     pub fn itself(&self, action: Action, message: &str, wrong: Option<&dyn Display>) {
         let document = Document::new(Level::Info, action, message);
         self.audit.record(match wrong {
-            Some(wrong) => document.outcome("failure").text("event.reason", &wrong.to_string()),
+            Some(wrong) => document.outcome("failure").text(field::REASON, &wrong.to_string()),
             None => document,
         });
     }
@@ -205,7 +205,7 @@ fn asked(
     let agent = head.headers().get(USER_AGENT).map(|agent| agent.as_bytes());
     Document::new(level, action, message)
         .about("", None, client)
-        .text("event.id", &event.to_string())
+        .text(field::EVENT, &event.to_string())
         .text("http.request.method", head.method.as_str())
         .text("user_agent.original", &String::from_utf8_lossy(agent.unwrap_or_default()))
 }

@@ -37,11 +37,8 @@ pub async fn post(
             "compressed bodies are not accepted",
         );
     }
-    if !is_json(header(request, &CONTENT_TYPE)) {
-        return answer::error(
-            StatusCode::BAD_REQUEST,
-            "content-type must be application/json: add the header `Content-Type: application/json` to the connector",
-        );
+    if let Some(response) = wrong_type(header(request, &CONTENT_TYPE)) {
+        return response;
     }
     let alert = match intake::read(payload, request.headers(), client, service).await {
         Ok(alert) => alert,
@@ -58,28 +55,29 @@ pub async fn post(
     }
 }
 
+/// The answer to a body of another type than the one that is taken.
+#[must_use]
+pub fn wrong_type(content_type: Option<&str>) -> Option<HttpResponse> {
+    let media = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    let wrong = !media.trim().eq_ignore_ascii_case("application/json");
+    wrong.then(|| {
+        answer::error(
+            StatusCode::BAD_REQUEST,
+            "content-type must be application/json: add the header `Content-Type: application/json` to the connector",
+        )
+    })
+}
+
 async fn block(
     alert: Alert,
     privd: &PrivdClient,
     (event, client): (EventId, IpAddr),
     journal: &Journal,
 ) -> Vec<Answered> {
-    let targets: Vec<Target> =
-        alert.candidates.iter().filter_map(|candidate| candidate.target.clone().ok()).collect();
-    let verdicts = match Targets::try_from(targets) {
-        // Not one address among the texts.
-        Err(_) => Vec::new(),
-        Ok(targets) => {
-            let request = Block {
-                event,
-                requester: Some(client),
-                targets: targets.clone(),
-                term: alert.term,
-                reason: alert.reason,
-                rule_name: alert.rule_name,
-                alert_id: alert.alert_id,
-                adopt: false,
-            };
+    let verdicts = match request(&alert, event, Some(client)) {
+        None => Vec::new(),
+        Some(request) => {
+            let targets = request.targets.clone();
             match privd.block(request).await {
                 Ok(verdicts) => verdicts,
                 Err(error) => {
@@ -92,8 +90,26 @@ async fn block(
     paired(alert.candidates, verdicts)
 }
 
+/// What webhook-privd is asked for an alert; nothing where not one of its texts is an address.
+#[must_use]
+pub fn request(alert: &Alert, event: EventId, requester: Option<IpAddr>) -> Option<Block> {
+    let targets: Vec<Target> =
+        alert.candidates.iter().filter_map(|candidate| candidate.target.clone().ok()).collect();
+    Some(Block {
+        event,
+        requester,
+        targets: Targets::try_from(targets).ok()?,
+        term: alert.term,
+        reason: alert.reason.clone(),
+        rule_name: alert.rule_name.clone(),
+        alert_id: alert.alert_id.clone(),
+        adopt: false,
+    })
+}
+
 /// Each address as it was written with its verdict; privd answers in the request's order.
-fn paired(candidates: Vec<Candidate>, verdicts: Vec<Verdict>) -> Vec<Answered> {
+#[must_use]
+pub fn paired(candidates: Vec<Candidate>, verdicts: Vec<Verdict>) -> Vec<Answered> {
     let mut verdicts = verdicts.into_iter();
     let answered = candidates.into_iter().map(|candidate| {
         let (outcome, detail) = match &candidate.target {
@@ -129,11 +145,6 @@ fn without_privd(targets: &Targets, error: &PrivdError) -> Vec<Verdict> {
 
 fn header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
-}
-
-fn is_json(content_type: Option<&str>) -> bool {
-    let media = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    media.trim().eq_ignore_ascii_case("application/json")
 }
 
 #[cfg(test)]

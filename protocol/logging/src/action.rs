@@ -76,6 +76,48 @@ pub(crate) struct Row {
 }
 
 impl Action {
+    /// Every action there is.
+    pub const ALL: [Self; 26] = [
+        Self::Blocked,
+        Self::AlreadyBlocked,
+        Self::WouldBlock,
+        Self::BlockRefused,
+        Self::BlockOverQuota,
+        Self::BlockFailed,
+        Self::BlockPending,
+        Self::BlockUnavailable,
+        Self::Unblocked,
+        Self::NotBlocked,
+        Self::Expired,
+        Self::UnblockFailed,
+        Self::Restored,
+        Self::RestoreFailed,
+        Self::Adopted,
+        Self::RequestForbidden,
+        Self::PeerRefused,
+        Self::BlocksSuppressed,
+        Self::RequestAccepted,
+        Self::RequestRejected,
+        Self::AuthFailed,
+        Self::ConnectionRefused,
+        Self::Started,
+        Self::Stopped,
+        Self::Reloaded,
+        Self::RequestsSuppressed,
+    ];
+
+    /// The action with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+
+    /// What documents call it: `event.action`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
     pub(crate) const fn row(self) -> Row {
         match self {
             Self::Blocked => row("ip-blocked", CHANGE, &["denied", "creation"], SUCCESS),
@@ -140,35 +182,6 @@ const UNKNOWN: &str = "unknown";
 mod tests {
     use super::*;
 
-    const ALL: [Action; 26] = [
-        Action::Blocked,
-        Action::AlreadyBlocked,
-        Action::WouldBlock,
-        Action::BlockRefused,
-        Action::BlockOverQuota,
-        Action::BlockFailed,
-        Action::BlockPending,
-        Action::BlockUnavailable,
-        Action::Unblocked,
-        Action::NotBlocked,
-        Action::Expired,
-        Action::UnblockFailed,
-        Action::Restored,
-        Action::RestoreFailed,
-        Action::Adopted,
-        Action::RequestForbidden,
-        Action::PeerRefused,
-        Action::BlocksSuppressed,
-        Action::RequestAccepted,
-        Action::RequestRejected,
-        Action::AuthFailed,
-        Action::ConnectionRefused,
-        Action::Started,
-        Action::Stopped,
-        Action::Reloaded,
-        Action::RequestsSuppressed,
-    ];
-
     /// The types that ECS expects for a category ("Allowed values: event.category").
     fn expected(category: &str) -> &'static [&'static str] {
         match category {
@@ -187,9 +200,10 @@ mod tests {
     #[test]
     fn each_action_is_one_of_its_own_in_the_words_of_ecs() {
         let mut names = Vec::new();
-        for action in ALL {
+        for action in Action::ALL {
             let row = action.row();
             names.push(row.name);
+            assert_eq!(Action::named(row.name), Some(action));
             assert!(row.name.starts_with("ip-") || row.name.starts_with("webhook-"));
             assert!([SUCCESS, FAILURE, UNKNOWN].contains(&row.outcome), "{}", row.name);
             assert!(!row.category.is_empty() && !row.kind.is_empty(), "{}", row.name);
@@ -200,6 +214,6 @@ mod tests {
         }
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), ALL.len());
+        assert_eq!(names.len(), Action::ALL.len());
     }
 }

@@ -8,6 +8,7 @@ use slog::{Drain, KV, Logger, Record, Serializer, info, o};
 use slog_json::Json;
 
 use crate::document::{Document, rfc3339};
+use crate::field;
 use crate::file::{AuditError, Lines};
 
 /// The audit log, or none where none is configured.
@@ -72,7 +73,7 @@ impl KV for Origin {
     fn serialize(&self, _: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
         let host = nix::unistd::gethostname().unwrap_or_default();
         let host = host.to_string_lossy();
-        serializer.emit_str("@timestamp", &rfc3339(SystemTime::now()))?;
+        serializer.emit_str(field::AT, &rfc3339(SystemTime::now()))?;
         for (key, value) in [
             ("ecs.version", "8.17.0"),
             ("event.kind", "event"),

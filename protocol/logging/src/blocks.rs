@@ -7,6 +7,7 @@ use protocol::{Block, EventId, Lift, LiftOutcome, Outcome, Target, Until, Verdic
 
 use crate::action::Action;
 use crate::document::{Document, Level};
+use crate::field;
 
 /// Who asked webhook-privd, as the kernel says.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +45,12 @@ impl Document {
         let (outcome, name) = (&verdict.outcome, verdict.outcome.name());
         let document = of(outcome.into(), verdict.target, block.requester, name)
             .asked_by(asker)
-            .text("event.id", &block.event.to_string())
-            .text("event.reason", &block.reason)
-            .text("rule.name", &block.rule_name)
+            .text(field::EVENT, &block.event.to_string())
+            .text(field::REASON, &block.reason)
+            .text(field::RULE, &block.rule_name)
             .text("webhookd.alert_id", &block.alert_id)
-            .text("webhookd.refusal", refusal)
-            .text("webhookd.detail", &verdict.detail);
+            .text(field::REFUSAL, refusal)
+            .text(field::DETAIL, &verdict.detail);
         match verdict.outcome.enforced() {
             None => document,
             Some(enforced) => document
@@ -67,7 +68,7 @@ impl Document {
             LiftOutcome::Failed => Action::UnblockFailed,
         };
         let document = Self::unasked(action, lift.target, Some(event), lift.outcome.name());
-        document.text("webhookd.detail", &lift.detail).asked_by(asker)
+        document.text(field::DETAIL, &lift.detail).asked_by(asker)
     }
 
     /// About a block that nobody asked about now; `event` is of the request that made it, if that
@@ -80,16 +81,16 @@ impl Document {
         outcome: &'static str,
     ) -> Self {
         let event = event.map_or_else(String::new, |event| event.to_string());
-        of(action, target, None, outcome).text("event.id", &event)
+        of(action, target, None, outcome).text(field::EVENT, &event)
     }
 
     /// Behind a root shell `user.id` is the person who logged in, and `user.effective.id` root.
     #[must_use]
     pub fn asked_by(self, asker: &Asker) -> Self {
         self.text("user.id", &asker.login.unwrap_or(asker.uid).to_string())
-            .text("user.effective.id", &asker.uid.to_string())
+            .text(field::EFFECTIVE_USER, &asker.uid.to_string())
             .text("group.id", &asker.gid.to_string())
-            .number("webhookd.peer.pid", asker.pid)
+            .number(field::PEER_PID, asker.pid)
     }
 
     /// When the block ends; one without an end has no date that says so.
@@ -97,7 +98,7 @@ impl Document {
     pub fn until(self, end: Until) -> Self {
         match end {
             Until::Permanent => self,
-            Until::At(time) => self.time("webhookd.until", time),
+            Until::At(time) => self.time(field::UNTIL, time),
         }
     }
 }
@@ -106,7 +107,7 @@ fn of(action: Action, target: Target, client: Option<IpAddr>, outcome: &'static 
     let host = target.is_host().then(|| target.net().addr());
     Document::new(Level::Info, action, &format!("{target} {outcome}"))
         .about(&target.to_string(), host, client)
-        .text("webhookd.outcome", outcome)
+        .text(field::OUTCOME, outcome)
 }
 
 impl From<&Outcome> for Action {

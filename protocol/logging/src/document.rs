@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slog::{KV, Record, Serde, Serializer, Value};
 
-use crate::Suppressed;
 use crate::action::Action;
+use crate::{Suppressed, field};
 
 /// What somebody did and what became of it. A field without a value is left out.
 #[derive(Debug)]
@@ -85,9 +85,9 @@ impl Document {
     pub fn about(self, target: &str, host: Option<IpAddr>, client: Option<IpAddr>) -> Self {
         let text = |address: Option<IpAddr>| address.map(|address| address.to_string());
         let related: Vec<String> = [host, client].into_iter().filter_map(text).collect();
-        self.text("source.address", target)
+        self.text(field::SOURCE, target)
             .text("source.ip", &text(host).unwrap_or_default())
-            .text("client.ip", &text(client).unwrap_or_default())
+            .text(field::CLIENT, &text(client).unwrap_or_default())
             .list("related.ip", &related)
     }
 
@@ -95,7 +95,7 @@ impl Document {
     #[must_use]
     pub fn suppressed(self, Suppressed(count): Suppressed) -> Self {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        if count == 0 { self } else { self.number("webhookd.suppressed", count) }
+        if count == 0 { self } else { self.number(field::SUPPRESSED, count) }
     }
 
     fn with(mut self, key: &'static str, field: Field) -> Self {
@@ -113,7 +113,7 @@ impl KV for Document {
         let level = if self.level == Level::Info { "info" } else { "warn" };
         serializer.emit_str("log.level", level)?;
         serializer.emit_str("message", &self.message)?;
-        serializer.emit_str("event.action", row.name)?;
+        serializer.emit_str(field::ACTION, row.name)?;
         list(row.category).serialize(record, "event.category", serializer)?;
         list(row.kind).serialize(record, "event.type", serializer)?;
         serializer.emit_str("event.outcome", self.outcome)?;

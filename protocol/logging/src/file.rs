@@ -76,7 +76,7 @@ impl Write for Lines {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let line = String::from_utf8_lossy(&self.line).chars().fold(String::new(), escaped);
+        let line = escape(&String::from_utf8_lossy(&self.line));
         self.line.clear();
         let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         if !target.append(&line) {
@@ -145,6 +145,12 @@ fn ends_within_a_line(mut file: &File) -> bool {
     let mut last = [b'\n'];
     let found = file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last));
     found.is_ok() && last != [b'\n']
+}
+
+/// A line of JSON with nothing in it that steers a terminal.
+#[must_use]
+pub fn escape(line: &str) -> String {
+    line.chars().fold(String::new(), escaped)
 }
 
 /// JSON has quotes, backslashes and C0 escaped. What else steers a terminal (DEL, C1, bidirectional
@@ -304,7 +310,7 @@ mod tests {
             ("\u{e0001}", "\\udb40\\udc01"),
             ("a\\\"b'", "a\\\"b'"),
         ] {
-            assert_eq!(raw.chars().fold(String::new(), escaped), shown);
+            assert_eq!(escape(raw), shown);
         }
     }
 }

@@ -8,7 +8,7 @@ use protocol::{Block, EventId, Lift, Outcome, Target, Unblock, Until, Untrusted,
 use slog::{Logger, info, o, warn};
 
 use crate::blocks::Asker;
-use crate::{Action, Audit, Document, Level, Limiter, Suppressed};
+use crate::{Action, Audit, Document, Level, Limiter, Suppressed, field};
 
 /// Where webhook-privd's lines and documents go.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Journal {
         let outcome = if action == Action::UnblockFailed { "failed" } else { "lifted" };
         info!(self.log, "unblock"; "target" => %target, "outcome" => outcome, "why" => why);
         let document = Document::unasked(action, target, event, outcome);
-        self.audit.record(document.text("event.reason", why));
+        self.audit.record(document.text(field::REASON, why));
     }
 
     /// Blocks that were missing from the firewall, and whether they are there again: a line for all,
@@ -157,7 +157,7 @@ impl Journal {
         let Some(suppressed) = self.ended.admit(Instant::now()) else { return };
         warn!(self.log, "request"; "verb" => verb, "outcome" => "forbidden", "peer" => %asker, suppressed);
         let document = Document::new(Level::Warn, Action::RequestForbidden, "a verb was refused")
-            .text("webhookd.verb", verb)
+            .text(field::VERB, verb)
             .asked_by(asker)
             .suppressed(suppressed);
         self.audit.record(document);
@@ -175,7 +175,7 @@ impl Journal {
         let Some(suppressed) = self.strangers.admit(Instant::now()) else { return };
         warn!(self.log, "connection refused"; "why" => why, suppressed);
         let document = Document::new(Level::Warn, Action::PeerRefused, "a connection was refused");
-        self.audit.record(document.text("event.reason", why).suppressed(suppressed));
+        self.audit.record(document.text(field::REASON, why).suppressed(suppressed));
     }
 }
 

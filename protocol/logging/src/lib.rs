@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `stderr` | the lines |
 //! | `action` | the table of what can be said in a document |
+//! | `field` | the names of fields that are read back |
 //! | `document` | one document: fields, each bounded |
 //! | `audit` | where documents go, with what they all begin with |
 //! | `file` | appends whole lines to a file that may be full, rotated, or gone |
@@ -19,6 +20,7 @@ mod action;
 mod audit;
 mod blocks;
 mod document;
+pub mod field;
 mod file;
 mod journal;
 mod limiter;
@@ -28,7 +30,7 @@ pub use action::Action;
 pub use audit::{Audit, Origin};
 pub use blocks::Asker;
 pub use document::{Document, Level};
-pub use file::AuditError;
+pub use file::{AuditError, escape};
 pub use journal::Journal;
 pub use limiter::{Limiter, Suppressed};
 pub use stderr::logger;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use slog::{KV, Logger, Record, Serializer, warn};
 
-use crate::{Action, Audit, Document, Level};
+use crate::{Action, Audit, Document, Level, field};
 
 /// Bounds the lines of one kind, and loses none of them from the count.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Limiter {
         let Some(suppressed) = self.untold(now) else { return };
         warn!(log, "lines were left out"; "kind" => self.kind, suppressed);
         let document = Document::new(Level::Warn, action, "documents were left out");
-        audit.record(document.text("webhookd.kind", self.kind).suppressed(suppressed));
+        audit.record(document.text(field::KIND, self.kind).suppressed(suppressed));
     }
 
     fn untold(&self, now: Option<Instant>) -> Option<Suppressed> {
