@@ -316,9 +316,7 @@ impl Enforcer {
         let settled = batch.settle();
         if !settled.is_empty() {
             // If this fails, what is said now holds until the next start; then the ledger's word does.
-            if let Err(problem) = self.ledger.commit(&settled) {
-                error!(self.log, "ledger not written"; "error" => %problem);
-            }
+            let _ = self.write(&settled);
             self.absorb(settled);
         }
         if audit::upkeep(&self.journal, &batch.items) {
@@ -337,12 +335,16 @@ impl Enforcer {
 
     /// Makes an entry durable, and then the state that everyone reads.
     pub(crate) fn commit(&mut self, entry: Entry) -> Result<(), Text> {
-        if let Err(problem) = self.ledger.commit(&entry) {
-            error!(self.log, "ledger not written"; "error" => %problem);
-            return Err(Text::truncated(UNWRITTEN));
-        }
+        self.write(&entry)?;
         self.absorb(entry);
         Ok(())
+    }
+
+    fn write(&mut self, entry: &Entry) -> Result<(), Text> {
+        self.ledger.commit(entry).map_err(|problem| {
+            error!(self.log, "ledger not written"; "error" => %problem);
+            Text::truncated(UNWRITTEN)
+        })
     }
 
     fn absorb(&mut self, entry: Entry) {

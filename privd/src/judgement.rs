@@ -55,14 +55,15 @@ impl Snapshot {
     /// What an alert would be told of each target of such a request at this time; the quota aside,
     /// which only asking can tell.
     pub fn judge(&self, block: &Block, wall: u64) -> Vec<Verdict> {
-        let asker = Asker { role: Role::Frontend, requester: block.requester, wall };
+        let requester = block.requester;
+        let asker = Asker { role: Role::Frontend, requester, wall, exact: false };
         let targets = block.targets.as_slice().iter();
         targets.map(|target| self.verdict(*target, asker, block.term)).collect()
     }
 
     /// All about one target at this time.
     pub fn show(&self, target: Target, wall: u64) -> Shown {
-        let asker = Asker { role: Role::Frontend, requester: None, wall };
+        let asker = Asker { role: Role::Frontend, requester: None, wall, exact: false };
         let enforced = policy::widened(target, &self.config);
         Shown {
             block: self.around(target).map(|live| live.info.clone()),

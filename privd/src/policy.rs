@@ -21,6 +21,8 @@ pub struct Asker {
     pub requester: Option<IpAddr>,
     /// When it asks, in seconds since the Unix epoch.
     pub wall: u64,
+    /// Whether just the target is meant: a rule that is taken over names no network around it.
+    pub exact: bool,
 }
 
 /// A refusal and what stands behind it.
@@ -54,6 +56,9 @@ pub fn decide(
     };
     if asker.role != Role::Operator && target.net().prefix_len() < widest {
         return Err(Denial { refusal: Refusal::TooWide, detail: format!("{key} = {widest}") });
+    }
+    if asker.exact {
+        return Ok(target);
     }
     // The network around the host may hold what the host alone does not.
     let wider = widened(target, config);
@@ -143,7 +148,8 @@ mod tests {
         let never = NEVER.map(|net| net.parse().unwrap());
         let protected = Protected::without_host(&never, Vec::new());
         let immune = Immune::from([(LIFTED.parse().unwrap(), 1000)]);
-        let asker = Asker { role, requester: Some(REQUESTER.parse().unwrap()), wall: 999 };
+        let asker =
+            Asker { role, requester: Some(REQUESTER.parse().unwrap()), wall: 999, exact: false };
         decide(target, asker, &protected, &immune, config)
     }
 
@@ -178,7 +184,7 @@ mod tests {
             assert_eq!(asked(target, Role::Frontend, 128), Err(Refusal::NeverBlock), "{target}");
             assert!(asked(target, Role::Operator, 128).is_ok(), "{target}");
         }
-        let asker = Asker { role: Role::Frontend, requester: None, wall: 1000 };
+        let asker = Asker { role: Role::Frontend, requester: None, wall: 1000, exact: false };
         let immune = Immune::from([(LIFTED.parse().unwrap(), 1000)]);
         let protected = Protected::default();
         let target = LIFTED.parse().unwrap();

@@ -19,7 +19,8 @@ impl Enforcer {
         current: bool,
         batch: &mut Batch,
     ) -> Plan {
-        let asker = Asker { role: peer.role, requester: block.requester, wall: now.wall };
+        let (requester, exact) = (block.requester, block.adopt);
+        let asker = Asker { role: peer.role, requester, wall: now.wall, exact };
         let observing = !self.state.config.enforce;
         let wanted = match self.state.need(target, asker, block.term) {
             Need::Denied(denial) => {

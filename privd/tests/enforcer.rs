@@ -738,6 +738,18 @@ fn what_is_judged_is_what_an_alert_is_then_told_and_judging_changes_nothing() {
 }
 
 #[test]
+fn a_rule_that_is_adopted_grows_to_no_network() {
+    let mut bench = Bench::new("ipv6-prefix = 64");
+    let adopting = Block { adopt: true, ..request(&["2001:db8:7::7"], None) };
+    let (order, answer) = order(Role::Operator, adopting);
+    bench.turn(vec![order]);
+    assert!(outcomes(&answer)[0].enforced().is_some());
+    assert_eq!(bench.held(), ["2001:db8:7::7"]);
+    bench.alert("2001:db8:8::7");
+    assert_eq!(bench.held(), ["2001:db8:7::7", "2001:db8:8::/64"]);
+}
+
+#[test]
 fn whoever_asks_first_a_rule_is_adopted_if_one_of_a_batch_asks_for_it() {
     let mut bench = Bench::new("");
     let adopting = || Block { adopt: true, ..request(&[ATTACKER], None) };

@@ -130,7 +130,8 @@ pub struct Block {
     /// The alert's id.
     pub alert_id: Text,
     /// Whether a `deny from` rule of the administrator's for exactly a target's packets becomes ours.
-    /// Only uid 0 may ask that; otherwise such a rule stays the administrator's.
+    /// Then just the target is blocked, whatever `ipv6-prefix` says. Only uid 0 may ask that; otherwise
+    /// such a rule stays the administrator's.
     pub adopt: bool,
 }
 

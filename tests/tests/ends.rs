@@ -155,3 +155,24 @@ fn a_table_that_fills_up_is_warned_of_once_each_time() {
     block(6);
     assert_eq!(warnings(), 2);
 }
+
+#[test]
+fn the_blocks_of_one_detection_rule_are_lifted_by_its_name() {
+    let world = World::new();
+    for (address, rule) in
+        [(ATTACKER, "SSH brute force"), ("198.51.100.7", "SSH brute force"), (ATTACKER6, "SSH")]
+    {
+        let answer = world.post(&json!({ "ip": address, "rule_name": rule }));
+        assert_eq!(answer.outcomes(), ["blocked"]);
+    }
+    let (text, code) = world.ctl(&["unblock", "--rule", "SSH brute force"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(text, format!("Unblocked IP: 198.51.100.7\nUnblocked IP: {ATTACKER}\n"));
+    assert!(world.attacker_connects(SERVER) && !world.attacker_connects(SERVER6));
+    // Kept off for a while, as by address.
+    assert_eq!(world.post(&json!({ "ip": ATTACKER })).status, 422);
+    let (text, code) = world.ctl(&["unblock", "--rule", "ssh"]);
+    assert_eq!((&*text, code), ("Nothing was blocked.\n", 0));
+    let (text, code) = world.ctl(&["unblock", "--rule", ""]);
+    assert_eq!(code, 1, "{text}");
+}

@@ -235,9 +235,10 @@ impl Firewall for Ufw {
     }
 
     fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
-        let view = self.read(false, None).map_err(Trouble::words)?;
-        let rules = view.families.iter().flat_map(|family| family.rules.allowed_sources());
-        Ok(rules.map(|(net, tuple)| Allowed { net, rule: tuple.text().to_owned() }).collect())
+        match &self.view {
+            Some(view) if view.stamp.is_current() => Ok(view.allowed_sources()),
+            _ => self.read(false, None).map(|view| view.allowed_sources()).map_err(Trouble::words),
+        }
     }
 
     fn apply(&mut self, changes: &[Change]) -> Vec<Effect> {

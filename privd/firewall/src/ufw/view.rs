@@ -9,9 +9,9 @@ use hosttext::rules_file::{FileStanding, RulesFile};
 use hosttext::settings;
 use protocol::{Target, Text, Untrusted};
 
-use crate::Effect;
 use crate::program::Program;
 use crate::ufw::files::{self, RULES, Unreadable, complaint};
+use crate::{Allowed, Effect};
 
 /// What was read.
 #[derive(Debug)]
@@ -104,6 +104,12 @@ impl View {
             )));
         }
         Ok(())
+    }
+
+    /// Whom the administrator's rules let in.
+    pub fn allowed_sources(&self) -> Vec<Allowed> {
+        let rules = self.families.iter().flat_map(|family| family.rules.allowed_sources());
+        rules.map(|(net, tuple)| Allowed { net, rule: tuple.text().to_owned() }).collect()
     }
 
     /// Whether there is a rule for exactly this target already.
