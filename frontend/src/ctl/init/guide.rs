@@ -6,12 +6,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::ctl::certificate::Certificate;
 use serde::Serialize;
 
+use crate::ctl::certificate::Certificate;
 use crate::ctl::guide::{CERTIFICATE, Leftover, TOKEN_FILE};
 use crate::ctl::init::folder::{Folder, Kind};
-use crate::ctl::init::take_over::{Deny, Ending, somebody_is_there, take_over};
+use crate::ctl::init::take_over::{Deny, somebody_is_there, take_over};
 use crate::ctl::init::{Arguments, Changes, InitError};
 use crate::ctl::output::Line;
 use crate::ctl::token::{self, Name, TokenFileError};
@@ -34,16 +34,17 @@ pub(super) struct Before {
 }
 
 impl Before {
-    /// Looks for it, and takes over what the operator wants.
-    pub(super) async fn look(
-        arguments: &Arguments,
-        privd: &PrivdClient,
-    ) -> Result<Self, InitError> {
-        let leftovers = Leftover::all()?;
-        let mut denies = Deny::all()?;
-        let Ending { lines: ending, well } =
-            take_over(privd, &mut denies, arguments.take_over, somebody_is_there()).await;
-        Ok(Self { certificate: certificate(), leftovers, denies, ending, well })
+    /// Looks for it; changes nothing.
+    pub(super) fn look() -> Result<Self, InitError> {
+        let (leftovers, denies) = (Leftover::all()?, Deny::all()?);
+        Ok(Self { certificate: certificate(), leftovers, denies, ending: Vec::new(), well: true })
+    }
+
+    /// Takes over what the operator wants.
+    pub(super) async fn take_over(&mut self, arguments: &Arguments, privd: &PrivdClient) {
+        let asks = somebody_is_there();
+        let ending = take_over(privd, &mut self.denies, arguments.take_over, asks).await;
+        (self.ending, self.well) = (ending.lines, ending.well);
     }
 
     /// For people.

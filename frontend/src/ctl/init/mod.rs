@@ -99,12 +99,11 @@ pub(super) async fn init(
     credentials::plan(&folder, arguments, &host, &mut changes)?;
     let made = plan_token(&folder, arguments, &mut changes)?;
     plan_configuration(&folder, arguments, &host, &mut changes)?;
+    let mut before = arguments.from_guide.then(guide::Before::look).transpose()?;
     folder.write(&changes.files, &changes.retired)?;
-    let before = if arguments.from_guide {
-        Some(guide::Before::look(arguments, privd).await?)
-    } else {
-        None
-    };
+    if let Some(before) = &mut before {
+        before.take_over(arguments, privd).await;
+    }
     let well = before.as_ref().is_none_or(|before| before.well);
     let made = made.filter(|_| arguments.shows_token());
     let report = Report::new(&folder, &host, changes, made, before);

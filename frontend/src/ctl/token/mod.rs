@@ -147,7 +147,7 @@ fn list(file: &Path, output: &Output) -> Result<(), CtlError> {
     }
     let tokens = Tokens::load(file).map_err(TokenFileError::Tokens)?;
     let rows: Vec<Row> = tokens.each().iter().map(Row::new).collect();
-    let mut table = Table::new(["NAME", "SINCE", "KEPT AS"], 0, NO_NUMBERS);
+    let mut table = Table::new(["NAME", "SINCE", "KEPT AS"], 0);
     rows.iter().for_each(|row| table.push(row.cells()));
     let mut lines = table.lines(None);
     if tokens.each().iter().any(|token| token.is_plain) {
@@ -179,7 +179,5 @@ fn tell_revoked(name: &str, others: &[String], output: &Output) -> std::io::Resu
     output.print(&Revoked { name, still_in_as: others }, &lines)
 }
 
-/// No column of the table is set to the right.
-const NO_NUMBERS: usize = usize::MAX;
 /// Where webhookd looks.
 pub(super) const CONFIG: &str = "/etc/webhookd/webhookd.toml";
