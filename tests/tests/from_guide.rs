@@ -115,6 +115,8 @@ fn the_guides_token_and_denies_go_on_and_what_is_left_of_it_is_named() {
     let before = machine.sh("ufw status numbered");
     let text = answered(&machine, "y");
     assert!(text.contains("Taken over: 3, permanent"), "{before}\n{text}");
+    // Listed once, before the question.
+    assert_eq!(text.matches("does not work").count(), 3, "{text}");
     assert!(!machine.attacker_connects(), "{}", machine.sh("ufw status numbered"));
     let list: Value = serde_json::from_str(&machine.sh("webhookctl list --json")).unwrap();
     for address in [ATTACKER, "198.51.100.8", "2001:db8:9::9"] {

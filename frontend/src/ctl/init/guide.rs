@@ -50,7 +50,10 @@ impl Before {
     /// For people.
     pub(super) fn lines(&self) -> Vec<Line> {
         let mut lines: Vec<Line> = self.certificate.iter().map(Line::from).collect();
-        lines.extend(Deny::list(&self.denies).iter().map(Line::from));
+        // What was taken over stands elsewhere now.
+        if self.denies.iter().all(|deny| deny.outcome.is_none()) {
+            lines.extend(Deny::list(&self.denies).iter().map(Line::from));
+        }
         lines.extend(self.ending.iter().map(Line::from));
         if self.leftovers.is_empty() {
             lines.push("Nothing else of the guide's set-up is left.".to_owned().into());
