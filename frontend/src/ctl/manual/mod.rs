@@ -39,7 +39,8 @@ pub(super) fn manual(command: Command, output: &Output) -> Result<Done, CtlError
         .enumerate()
         .filter(|(number, line)| *number < PREAMBLE.len() || !PREAMBLE.contains(line));
     let lines: Vec<&str> = lines.map(|(_, line)| line.trim_end()).collect();
-    print(lines.join("\n").as_bytes(), output)
+    // Ahead of a list of values it breaks the line twice, of which mandoc warns.
+    print(lines.join("\n").replace(".br\n\n.br", ".br").as_bytes(), output)
 }
 
 fn print(text: &[u8], output: &Output) -> Result<Done, CtlError> {
