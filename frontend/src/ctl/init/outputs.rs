@@ -6,6 +6,7 @@ use std::io::{self, Read};
 
 use protocol::Untrusted;
 use saphyr::{LoadableYamlNode, Yaml};
+use saphyr_parser::{Event, Parser};
 
 use crate::ctl::certificate::San;
 
@@ -40,11 +41,12 @@ impl Outputs {
     }
 
     fn add(&mut self, program: &str, path: &str, text: &str) {
-        let documents = match Yaml::load_from_str(text) {
+        let documents = match documents(text) {
             Ok(documents) => documents,
             Err(error) => {
-                let error = Untrusted(&error.to_string()).to_string();
-                return self.notes.push(format!("{path} is not understood: {error}."));
+                return self
+                    .notes
+                    .push(format!("{path} is not understood: {}.", Untrusted(&error)));
             }
         };
         let mut keys = Vec::new();
@@ -83,6 +85,22 @@ impl Outputs {
             }
         }
     }
+}
+
+/// Understands a text; one that is nested too deep is not even begun.
+fn documents(text: &str) -> Result<Vec<Yaml<'_>>, String> {
+    let mut depth = 0_usize;
+    for event in Parser::new_from_str(text) {
+        match event.map_err(|error| error.to_string())?.0 {
+            Event::SequenceStart(..) | Event::MappingStart(..) if depth >= MOST_LEVELS => {
+                return Err(format!("it has more than {MOST_LEVELS} levels"));
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth = depth.saturating_add(1),
+            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Yaml::load_from_str(text).map_err(|error| error.to_string())
 }
 
 /// What a key is to us.
@@ -157,6 +175,8 @@ const FILES: [(&str, &str); 3] = [
     ("Elastic Agent", "/opt/Elastic/Agent/elastic-agent.yml"),
     ("Elastic Agent", "/etc/elastic-agent/elastic-agent.yml"),
 ];
+/// Levels that a file may have; saphyr goes down one by one on the stack.
+const MOST_LEVELS: usize = 64;
 /// Levels of a configuration that are looked at.
 const DEEPEST: usize = 16;
 /// Bytes of a configuration that are read at most; one with every comment has 100 KB.
@@ -208,6 +228,23 @@ mod tests {
             ("", vec![]),
         ] {
             assert_eq!(of(text), (expected, vec![]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_would_burst_is_said_to_be_not_understood() {
+        let aliases: String = (1..40)
+            .map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 9].join(",")))
+            .collect();
+        for text in [
+            "[".repeat(500_000),
+            "{a: ".repeat(250_000),
+            "- ".repeat(500_000),
+            "? ".repeat(500_000),
+            format!("a0: &a0 [x]\n{aliases}"),
+        ] {
+            let (named, notes) = of(&text);
+            assert!(named.is_empty() && notes.len() == 1, "{notes:?}");
         }
     }
 
