@@ -269,6 +269,21 @@ const MAX_BYTES: u64 = 1 << 20;
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_file_nested_ever_so_deep_is_a_mistake_and_overflows_no_stack() {
+        for text in [
+            format!("never-block = {}", "[".repeat(100_000)),
+            format!("never-block = {}{}", "[".repeat(100_000), "]".repeat(100_000)),
+            format!("socket = {}", "{ a = ".repeat(100_000)),
+            format!("{} = 1", ["a"; 100_000].join(".")),
+            format!("[{}]", ["a"; 100_000].join(".")),
+        ] {
+            let parse = move || parse(&text).is_err();
+            let thread = std::thread::Builder::new().stack_size(crate::session::STACK);
+            assert!(thread.spawn(parse).unwrap().join().unwrap());
+        }
+    }
+
     fn parse(text: &str) -> Result<Config, String> {
         toml::from_str(text).map_err(|error| error.to_string())
     }
