@@ -61,7 +61,7 @@ impl Outputs {
             match meaning(key) {
                 Meaning::Host(output) if !is_off(output) => self.host(program, path, key, value),
                 Meaning::Elsewhere(what) if value != "false" => {
-                    self.notes.push(format!("{path} has {key}: {what}."));
+                    self.notes.push(format!("{path} has {}: {what}.", Untrusted(key)));
                 }
                 _ => {}
             }
@@ -73,11 +73,11 @@ impl Outputs {
             Some(host) => {
                 // The same node is often named for data and for Kibana.
                 if self.named.iter().all(|named| named.host != host) {
-                    self.named.push(Named { host, by: format!("{program}'s {key}") });
+                    self.named.push(Named { host, by: format!("{program}'s {}", Untrusted(key)) });
                 }
             }
             None => {
-                let value = Untrusted(value);
+                let (key, value) = (Untrusted(key), Untrusted(value));
                 self.notes.push(format!(
                     "{path} has {key}: {value}, which names no host as it stands; add its address to \
                      never-block yourself."
@@ -245,6 +245,16 @@ mod tests {
         ] {
             let (named, notes) = of(&text);
             assert!(named.is_empty() && notes.len() == 1, "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn no_name_of_an_output_steers_a_terminal() {
+        for value in ["192.0.2.5", "'${ES}'"] {
+            let text = format!("outputs:\n  \"\\e[2J\\n\\u202e\":\n    hosts: [{value}]\n");
+            let (named, notes) = of(&text);
+            let words = [named, notes].concat().concat();
+            assert!(words.contains("outputs.\\u{1b}[2J\\n\\u{202e}.hosts"), "{words}");
         }
     }
 
