@@ -9,6 +9,7 @@ pub mod ctl;
 #[cfg(test)]
 mod fake_privd;
 pub mod privd_client;
+pub mod regular;
 pub mod server;
 pub mod term;
 pub mod times;

@@ -1,12 +1,13 @@
 //! The configuration file: TOML, kebab-case, unknown keys are errors that name the key.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use nix::fcntl::OFlag;
 use nix::unistd::{Uid, User};
 use protocol::{Target, Term, Untrusted};
 use serde::Deserialize;
@@ -84,14 +85,22 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, Problem> {
-        let file = File::open(path)?;
+        // A pipe in its place would have signals and every other reload wait.
+        let flags = OFlag::O_NONBLOCK.bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
         let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(Problem::NoFile);
+        }
         // Judged on the open file, so that it cannot be swapped in between.
         if metadata.uid() != 0 || metadata.mode() & OTHERS_MAY_WRITE != 0 {
             return Err(Problem::Writable);
         }
         let mut text = String::new();
-        file.take(MAX_BYTES).read_to_string(&mut text)?;
+        file.take(MAX_BYTES.saturating_add(1)).read_to_string(&mut text)?;
+        if u64::try_from(text.len()).is_ok_and(|bytes| bytes > MAX_BYTES) {
+            return Err(Problem::Large);
+        }
         toml::from_str(&text).map_err(|error| Problem::Toml(one_line(&error, &text)))
     }
 }
@@ -254,6 +263,10 @@ enum Problem {
     Read(#[from] std::io::Error),
     #[error("must belong to root and be writable by root alone: chown root: FILE; chmod go-w FILE")]
     Writable,
+    #[error("is no regular file")]
+    NoFile,
+    #[error("has more than {MAX_BYTES} bytes; is it the right file?")]
+    Large,
     #[error("{0}")]
     Toml(String),
 }
@@ -268,6 +281,36 @@ const MAX_BYTES: u64 = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_nested_ever_so_deep_is_a_mistake_and_overflows_no_stack() {
+        for text in [
+            format!("never-block = {}", "[".repeat(100_000)),
+            format!("never-block = {}{}", "[".repeat(100_000), "]".repeat(100_000)),
+            format!("socket = {}", "{ a = ".repeat(100_000)),
+            format!("{} = 1", ["a"; 100_000].join(".")),
+            format!("[{}]", ["a"; 100_000].join(".")),
+        ] {
+            let parse = move || parse(&text).is_err();
+            let thread = std::thread::Builder::new().stack_size(crate::session::STACK);
+            assert!(thread.spawn(parse).unwrap().join().unwrap());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_whole_is_refused_and_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("privd.toml");
+        let words = || Config::load(&path).unwrap_err().to_string();
+        // Cut off it would be a whole file of defaults.
+        let mut long = "# remark\n".repeat(1 << 17);
+        long.push_str("enforce = false\n");
+        std::fs::write(&path, long).unwrap();
+        assert!(words().contains("has more than 1048576 bytes"), "{}", words());
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(words().contains("is no regular file"), "{}", words());
+    }
 
     fn parse(text: &str) -> Result<Config, String> {
         toml::from_str(text).map_err(|error| error.to_string())

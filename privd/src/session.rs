@@ -288,7 +288,14 @@ fn write(
         let (mut frames, mut taken) = (Vec::new(), 0_usize);
         let mut next = Some(first);
         while let Some((reply, weight)) = next {
-            let frame = frame::encode(&reply);
+            let frame = match frame::encode(&reply) {
+                // What every target is told in words may be too much, what became of it is not.
+                Err(FrameError::TooLong { .. }) => {
+                    let ReplyFrame { id, reply } = reply;
+                    frame::encode(&ReplyFrame { id, reply: reply.without_details() })
+                }
+                frame => frame,
+            };
             if frame.is_err() {
                 drop(stream.shutdown(Shutdown::Both));
             }
@@ -322,3 +329,37 @@ const MAX_LOAD: usize = 20_480;
 const LEAST_WEIGHT: usize = 64;
 /// Bytes of stack of a connection's thread.
 pub const STACK: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Lift, LiftOutcome};
+
+    use super::*;
+
+    #[test]
+    fn a_reply_that_would_be_too_long_comes_without_its_words_and_the_connection_stays() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (sender, outgoing) = mpsc::channel();
+        let (_take, give_back) = mpsc::sync_channel(IN_FLIGHT);
+        let lift = Lift {
+            target: "2001:db8::7".parse().unwrap(),
+            outcome: LiftOutcome::Failed,
+            detail: Text::truncated(&"why ".repeat(256)),
+        };
+        for id in [7, 8] {
+            let lifts = if id == 7 { vec![lift.clone(); 10_000] } else { vec![lift.clone()] };
+            sender.send((ReplyFrame { id, reply: Reply::Unblock(lifts) }, 0)).unwrap();
+        }
+        drop(sender);
+        let writing =
+            thread::spawn(move || write(ours, &outgoing, &give_back, &AtomicUsize::new(0)));
+        for (id, many, words) in [(7, 10_000, ""), (8, 1, &*lift.detail)] {
+            let frame = frame::read::<ReplyFrame>(&mut theirs).unwrap();
+            let Reply::Unblock(lifts) = frame.reply else { panic!() };
+            assert_eq!((frame.id, lifts.len()), (id, many));
+            assert!(lifts.iter().all(|lift| lift.outcome == LiftOutcome::Failed));
+            assert_eq!(&*lifts[0].detail, words);
+        }
+        writing.join().unwrap().unwrap();
+    }
+}

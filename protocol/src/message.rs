@@ -112,6 +112,24 @@ pub enum Reply {
     Busy,
 }
 
+impl Reply {
+    /// The same outcomes with no words about each: for a reply over its cap, so that whoever asked learns
+    /// what was done all the same.
+    #[must_use]
+    pub fn without_details(mut self) -> Self {
+        match &mut self {
+            Self::Block(verdicts) | Self::Judge(verdicts) => {
+                verdicts.iter_mut().for_each(|verdict| verdict.detail = Text::default());
+            }
+            Self::Unblock(lifts) | Self::Reload(Reloaded::Done { lifted: lifts }) => {
+                lifts.iter_mut().for_each(|lift| lift.detail = Text::default());
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
 /// Asks for targets to be blocked.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Block {

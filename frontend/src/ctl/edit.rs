@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use tempfile::NamedTempFile;
 
 use crate::ctl::outside::shown_path;
@@ -51,7 +52,7 @@ impl Edit {
     ///
     /// # Errors
     /// It cannot be written: then the old one stands.
-    pub(super) fn finish(self, text: &str) -> Result<(), EditError> {
+    pub(super) fn write(&self, text: &str) -> Result<(), EditError> {
         let folder = self.path.parent().unwrap_or_else(|| Path::new("/"));
         let write = || {
             let mut file = NamedTempFile::new_in(folder)?;
@@ -68,6 +69,23 @@ impl Edit {
             |source| EditError { path: self.path.clone(), problem: Problem::Write(source) };
         write().map_err(failed)
     }
+
+    /// The same, and lets others change it.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(super) fn finish(self, text: &str) -> Result<(), EditError> {
+        self.write(text)
+    }
+}
+
+/// All of such a file, which is not to be changed.
+///
+/// # Errors
+/// It is not there, or cannot be read.
+pub(super) fn read(path: &Path) -> Result<String, EditError> {
+    fs::read_to_string(path)
+        .map_err(|source| EditError { path: path.to_owned(), problem: Problem::Read(source) })
 }
 
 /// A file beside, root's alone: whoever may only read the other could lock that one for good.
@@ -83,9 +101,11 @@ impl Lock {
         let path = PathBuf::from(path);
         let begin = Instant::now();
         loop {
-            let file =
-                OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-            let file = file.map_err(Problem::Write)?;
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o600);
+            // Where others write the folder, too, it leads nowhere.
+            options.custom_flags(OFlag::O_NOFOLLOW.bits());
+            let file = options.open(&path).map_err(Problem::Write)?;
             // Who had it may have taken the name away since it was opened.
             let is_the_one = |file: &File| {
                 let named = fs::metadata(&path).map(|named| named.ino()).ok();
@@ -121,9 +141,9 @@ pub(super) struct EditError {
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {0}{mend}", mend = mend(.0))]
     Read(io::Error),
-    #[error("cannot be written: {0}; nothing was changed")]
+    #[error("cannot be written: {0}; nothing was changed{mend}", mend = mend(.0))]
     Write(io::Error),
     #[error("has more than {MOST_BYTES} bytes; is it the right file?")]
     Large,
@@ -131,10 +151,18 @@ enum Problem {
     Locked(PathBuf),
 }
 
+fn mend(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; `webhookctl init` makes it",
+        io::ErrorKind::PermissionDenied => "; run webhookctl as root: sudo webhookctl ...",
+        _ => "",
+    }
+}
+
 /// Bytes: as a precaution.
 const MOST_BYTES: u64 = 1 << 20;
-/// An edit takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// An edit takes milliseconds; webhook-privd, which is to obey one, answers within 50 s.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// flock(2) has no deadline.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -166,6 +194,24 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         let left: Vec<_> = fs::read_dir(&directory).unwrap().collect();
         assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    /// flock(2) asks for no permission but to open: a folder or a file that everyone may read could be
+    /// held by everyone.
+    #[test]
+    fn who_may_only_read_the_file_and_its_folder_keeps_nobody_from_changing_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let held = [File::open(&path).unwrap(), File::open(&directory).unwrap()];
+        held.iter().for_each(|file| file.try_lock().unwrap());
+        let edit = Edit::begin(&path).unwrap();
+        assert_eq!(edit.text(), "old");
+        edit.write("new").unwrap();
+        // As often as it takes: what was not obeyed is taken back.
+        edit.finish("old again").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old again");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "nothing is left beside");
     }
 
     #[test]

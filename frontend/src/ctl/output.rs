@@ -92,8 +92,7 @@ impl Output {
     {
         let stdout = io::stdout();
         let written = if self.json {
-            serde_json::to_string_pretty(value)
-                .map_err(io::Error::from)
+            steerless(serde_json::to_string_pretty(value))
                 .and_then(|text| writeln!(stdout.lock(), "{text}"))
         } else {
             let text = text(lines, width(&stdout));
@@ -113,7 +112,7 @@ impl Output {
         let written = if self.json {
             let mut stdout = stdout.lock();
             values.iter().try_for_each(|value| {
-                let text = serde_json::to_string(value)?;
+                let text = steerless(serde_json::to_string(value))?;
                 writeln!(stdout, "{text}")
             })
         } else {
@@ -134,6 +133,11 @@ impl Output {
         let text = text(&[line], width(&stderr));
         let _ = coloured(stderr.lock()).write_all(text.as_bytes());
     }
+}
+
+/// JSON that means the same and steers no terminal, whoever wrote the texts in it.
+fn steerless(json: serde_json::Result<String>) -> io::Result<String> {
+    Ok(logging::escape(&json?))
 }
 
 /// A stream that takes colours off where they do not belong.
@@ -229,6 +233,17 @@ mod tests {
                 assert_eq!(indent, margin.len(), "{folded}");
             }
             assert_eq!(folded.matches("word").count(), 20, "{folded}");
+        }
+    }
+
+    #[test]
+    fn json_means_the_same_and_steers_no_terminal() {
+        let evil = serde_json::json!({ "reason": "x\u{1b}[2J\n\u{9b}31m\u{7f}\u{202e}é" });
+        for json in [serde_json::to_string_pretty(&evil), serde_json::to_string(&evil)] {
+            let text = steerless(json).unwrap();
+            let steers = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
+            assert!(!text.contains(steers) && text.contains('é'), "{text:?}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), evil);
         }
     }
 

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 
 use protocol::Untrusted;
 use saphyr::{LoadableYamlNode, Yaml};
+use saphyr_parser::{Event, Parser};
 
 use crate::ctl::certificate::San;
 
@@ -40,11 +41,12 @@ impl Outputs {
     }
 
     fn add(&mut self, program: &str, path: &str, text: &str) {
-        let documents = match Yaml::load_from_str(text) {
+        let documents = match documents(text) {
             Ok(documents) => documents,
             Err(error) => {
-                let error = Untrusted(&error.to_string()).to_string();
-                return self.notes.push(format!("{path} is not understood: {error}."));
+                return self
+                    .notes
+                    .push(format!("{path} is not understood: {}.", Untrusted(&error)));
             }
         };
         let mut keys = Vec::new();
@@ -59,7 +61,7 @@ impl Outputs {
             match meaning(key) {
                 Meaning::Host(output) if !is_off(output) => self.host(program, path, key, value),
                 Meaning::Elsewhere(what) if value != "false" => {
-                    self.notes.push(format!("{path} has {key}: {what}."));
+                    self.notes.push(format!("{path} has {}: {what}.", Untrusted(key)));
                 }
                 _ => {}
             }
@@ -71,11 +73,11 @@ impl Outputs {
             Some(host) => {
                 // The same node is often named for data and for Kibana.
                 if self.named.iter().all(|named| named.host != host) {
-                    self.named.push(Named { host, by: format!("{program}'s {key}") });
+                    self.named.push(Named { host, by: format!("{program}'s {}", Untrusted(key)) });
                 }
             }
             None => {
-                let value = Untrusted(value);
+                let (key, value) = (Untrusted(key), Untrusted(value));
                 self.notes.push(format!(
                     "{path} has {key}: {value}, which names no host as it stands; add its address to \
                      never-block yourself."
@@ -83,6 +85,22 @@ impl Outputs {
             }
         }
     }
+}
+
+/// Understands a text; one that is nested too deep is not even begun.
+fn documents(text: &str) -> Result<Vec<Yaml<'_>>, String> {
+    let mut depth = 0_usize;
+    for event in Parser::new_from_str(text) {
+        match event.map_err(|error| error.to_string())?.0 {
+            Event::SequenceStart(..) | Event::MappingStart(..) if depth >= MOST_LEVELS => {
+                return Err(format!("it has more than {MOST_LEVELS} levels"));
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth = depth.saturating_add(1),
+            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Yaml::load_from_str(text).map_err(|error| error.to_string())
 }
 
 /// What a key is to us.
@@ -157,6 +175,8 @@ const FILES: [(&str, &str); 3] = [
     ("Elastic Agent", "/opt/Elastic/Agent/elastic-agent.yml"),
     ("Elastic Agent", "/etc/elastic-agent/elastic-agent.yml"),
 ];
+/// Levels that a file may have; saphyr goes down one by one on the stack.
+const MOST_LEVELS: usize = 64;
 /// Levels of a configuration that are looked at.
 const DEEPEST: usize = 16;
 /// Bytes of a configuration that are read at most; one with every comment has 100 KB.
@@ -208,6 +228,33 @@ mod tests {
             ("", vec![]),
         ] {
             assert_eq!(of(text), (expected, vec![]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_would_burst_is_said_to_be_not_understood() {
+        let aliases: String = (1..40)
+            .map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 9].join(",")))
+            .collect();
+        for text in [
+            "[".repeat(500_000),
+            "{a: ".repeat(250_000),
+            "- ".repeat(500_000),
+            "? ".repeat(500_000),
+            format!("a0: &a0 [x]\n{aliases}"),
+        ] {
+            let (named, notes) = of(&text);
+            assert!(named.is_empty() && notes.len() == 1, "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn no_name_of_an_output_steers_a_terminal() {
+        for value in ["192.0.2.5", "'${ES}'"] {
+            let text = format!("outputs:\n  \"\\e[2J\\n\\u202e\":\n    hosts: [{value}]\n");
+            let (named, notes) = of(&text);
+            let words = [named, notes].concat().concat();
+            assert!(words.contains("outputs.\\u{1b}[2J\\n\\u{202e}.hosts"), "{words}");
         }
     }
 

@@ -96,7 +96,7 @@ impl Current {
 
     /// The file that the daemon writes; None while there is none.
     fn opened(log: &Log) -> io::Result<Option<Self>> {
-        match File::open(&log.path) {
+        match log.open(&log.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             opened => Self::new(opened?, 0).map(Some),
         }

@@ -145,7 +145,7 @@ pub(super) async fn log(output: &Output, arguments: &Arguments) -> Result<Done, 
 /// The records as they were written, by our daemons or by whoever else has had the file.
 fn documents(records: &[Record]) -> io::Result<Vec<Box<RawValue>>> {
     // It was JSON when it was read.
-    let raw = records.iter().map(|record| RawValue::from_string(logging::escape(&record.line)));
+    let raw = records.iter().map(|record| RawValue::from_string(record.line.clone()));
     raw.collect::<Result<_, _>>().map_err(io::Error::from)
 }
 

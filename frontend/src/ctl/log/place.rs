@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::ctl::log::LogError;
 use crate::ctl::log::part::Part;
+use crate::regular::{self, Links};
 
 /// The audit log of one daemon.
 #[derive(Debug)]
@@ -79,13 +80,22 @@ impl Log {
         Err(failed(io::Error::other("it is being rotated; try again")))
     }
 
+    /// Opens one file of it, as the daemon itself does: webhookd's folder is webhookd's, which must not
+    /// lead root anywhere or have it wait.
+    pub(super) fn open(&self, path: &Path) -> io::Result<File> {
+        match self.writer {
+            Writer::Privd | Writer::Webhookd => regular::open(path, Links::Refuse),
+            Writer::Anyone => File::open(path),
+        }
+    }
+
     /// None where a part was renamed before it was opened.
     fn open_all(&self) -> io::Result<Option<Vec<Part>>> {
         let mut parts: Vec<(u64, Part)> = Vec::new();
         // The newest first: a file that is renamed meanwhile is met again, and not missed.
         let current = std::iter::once(self.path.clone());
         for path in current.chain(self.rotated()?) {
-            let file = match File::open(&path) {
+            let file = match self.open(&path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if path == self.path {
@@ -163,6 +173,22 @@ mod tests {
         ] {
             assert_eq!([blocked, asked].map(|action| log(writer).may_say(action)), expected);
         }
+    }
+
+    #[test]
+    fn nothing_in_a_daemons_folder_leads_elsewhere_or_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.ndjson");
+        let other = directory.path().join("audit.ndjson.1");
+        fs::write(&path, "").unwrap();
+        let log = Log { path: path.clone(), writer: Writer::Webhookd };
+        assert!(log.parts().is_ok());
+        std::os::unix::fs::symlink("/etc/hostname", &other).unwrap();
+        assert!(log.parts().is_err());
+        fs::remove_file(&other).unwrap();
+        nix::unistd::mkfifo(&other, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let words = log.parts().unwrap_err().to_string();
+        assert!(words.contains("no regular file"), "{words}");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! The file is changed first and then webhook-privd reads it: where privd finds a mistake in it, the
 //! file becomes again what it was.
 
-mod file;
 mod listed;
 mod table;
 
@@ -13,7 +12,7 @@ use clap::{Args, Subcommand};
 use protocol::{Lift, LiftOutcome, ProtectedNet, Refusal, Reloaded, Target, Untrusted};
 use serde::Serialize;
 
-use crate::ctl::never_block::file::{FileError, Locked};
+use crate::ctl::edit::{self, Edit, EditError};
 use crate::ctl::never_block::listed::{Listed, Mistake};
 use crate::ctl::never_block::table::Row;
 use crate::ctl::output::Output;
@@ -88,7 +87,7 @@ pub(super) async fn never_block(
 }
 
 fn list(output: &Output, path: &Path) -> Result<Done, NeverBlockError> {
-    let listed = parse(path, &file::read(path)?)?;
+    let listed = parse(path, &edit::read(path)?)?;
     let networks: Vec<String> = listed.networks().iter().map(ToString::to_string).collect();
     let none = || vec!["never-block is empty.".to_owned()];
     output.print(&networks, &if networks.is_empty() { none() } else { networks.clone() })?;
@@ -103,16 +102,16 @@ async fn change(
     privd: &PrivdClient,
     output: &Output,
     path: &Path,
-    (networks, edit, done, idle): Change<'_>,
+    (networks, change, done, idle): Change<'_>,
 ) -> Result<Done, CtlError> {
-    let file = Locked::open(path).map_err(NeverBlockError::File)?;
-    let before = file.read().map_err(NeverBlockError::File)?;
-    let mut listed = parse(path, &before)?;
+    // Held until privd has answered: who changes it next sees what became of this.
+    let file = Edit::begin(path).map_err(NeverBlockError::File)?;
+    let mut listed = parse(path, file.text())?;
     let mut answer = Answer::default();
     let mut lines = Vec::new();
     let mut changed = false;
     for network in networks {
-        let edited = edit(&mut listed, *network);
+        let edited = change(&mut listed, *network);
         changed |= edited;
         let outcome = if edited { done } else { idle };
         lines.push(format!("{network}: {outcome}"));
@@ -131,7 +130,7 @@ async fn change(
         }
         Ok(Reloaded::Mistake(mistake)) => {
             if changed {
-                file.write(&before).map_err(NeverBlockError::File)?;
+                file.write(file.text()).map_err(NeverBlockError::File)?;
             }
             return Err(NeverBlockError::Refused(Untrusted(&mistake).to_string()).into());
         }
@@ -202,8 +201,11 @@ impl Lifted {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NeverBlockError {
     #[error(transparent)]
-    File(#[from] FileError),
-    #[error("{}: {mistake}; mend it first, nothing was changed", path.display())]
+    File(#[from] EditError),
+    #[error(
+        "{}: {mistake}; mend it first, nothing was changed",
+        crate::ctl::outside::shown_path(path)
+    )]
     Mistake { path: PathBuf, mistake: Mistake },
     #[error("webhook-privd does not take the file, which is as it was before: {0}")]
     Refused(String),

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::ctl::simulate::SimulateError;
-use crate::ctl::simulate::mustache::{Value, expanded, object};
+use crate::ctl::simulate::mustache::{Budget, MOST_ALERTS, TooMuch, Value, expanded, object};
 
 /// How a rule calls its action.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -15,11 +15,15 @@ pub(super) enum Mode {
 }
 
 /// The variables of each action that a run of the rule schedules.
-pub(super) fn actions(alerts: Value, mode: Option<Mode>) -> Result<Vec<Value>, SimulateError> {
+pub(super) fn actions(
+    alerts: Value,
+    mode: Option<Mode>,
+    budget: &Budget,
+) -> Result<Vec<Value>, SimulateError> {
     if alerts.at(&["context"]).is_some() {
         return if mode.is_some() { Err(SimulateError::ModeOfVariables) } else { Ok(vec![alerts]) };
     }
-    let documents = documents(alerts)?;
+    let documents = documents(alerts, budget)?;
     Ok(match mode {
         Some(Mode::Summary) => vec![variables(documents, true)],
         Some(Mode::Each) | None => {
@@ -29,9 +33,9 @@ pub(super) fn actions(alerts: Value, mode: Option<Mode>) -> Result<Vec<Value>, S
 }
 
 /// One document, a list of them, a hit of a search, or its whole answer.
-fn documents(alerts: Value) -> Result<Vec<Value>, SimulateError> {
+fn documents(alerts: Value, budget: &Budget) -> Result<Vec<Value>, SimulateError> {
     if let Some(hits) = alerts.at(&["hits", "hits"]) {
-        return documents(hits.clone());
+        return documents(hits.clone(), budget);
     }
     let list = match alerts {
         Value::List(list) => list,
@@ -40,19 +44,22 @@ fn documents(alerts: Value) -> Result<Vec<Value>, SimulateError> {
     if list.is_empty() || !list.iter().all(|one| matches!(one, Value::Object(_))) {
         return Err(SimulateError::NoAlert);
     }
-    Ok(list.into_iter().map(document).collect())
+    if list.len() > MOST_ALERTS {
+        return Err(TooMuch::Many.into());
+    }
+    list.into_iter().map(|hit| Ok(document(hit, budget)?)).collect()
 }
 
 /// A hit has its names beside its fields.
-fn document(hit: Value) -> Value {
-    let Value::Object(hit) = hit else { return hit };
+fn document(hit: Value, budget: &Budget) -> Result<Value, TooMuch> {
+    let Value::Object(hit) = hit else { return Ok(hit) };
     match hit.get("_source") {
         Some(Value::Object(source)) => {
             let names = hit.iter().filter(|(key, _)| key == "_id" || key == "_index").cloned();
             let fields = source.iter().cloned();
-            expanded(Value::Object(names.chain(fields).collect()))
+            expanded(Value::Object(names.chain(fields).collect()), budget)
         }
-        _ => expanded(Value::Object(hit)),
+        _ => expanded(Value::Object(hit), budget),
     }
 }
 
@@ -132,8 +139,10 @@ mod tests {
     }
 
     fn rendered(template: &str, alerts: &str, mode: Option<Mode>) -> Vec<String> {
-        let actions = actions(value(alerts), mode).unwrap();
-        actions.into_iter().map(|variables| render(template, variables).unwrap()).collect()
+        let budget = Budget::new();
+        let actions = actions(value(alerts), mode, &budget).unwrap();
+        let texts = actions.into_iter().map(|variables| render(template, variables, &budget));
+        texts.collect::<Result<_, _>>().unwrap()
     }
 
     const ALERT: &str = r#"{"kibana.alert.uuid":"u-1","kibana.alert.rule":{"uuid":"r-1","name":"SSH"},
@@ -170,9 +179,27 @@ mod tests {
     fn whole_variables_stay_as_they_are_and_what_is_no_alert_is_refused() {
         let variables = r#"{"context":{"group":"198.51.100.7"}}"#;
         assert_eq!(rendered("{{context.group}}", variables, None), ["198.51.100.7"]);
-        assert!(actions(value(variables), Some(Mode::Each)).is_err());
+        assert!(actions(value(variables), Some(Mode::Each), &Budget::new()).is_err());
         for json in ["7", "null", "[]", "[1]", r#"{"hits":{"hits":[]}}"#] {
-            assert!(matches!(actions(value(json), None), Err(SimulateError::NoAlert)), "{json}");
+            let refused = actions(value(json), None, &Budget::new());
+            assert!(matches!(refused, Err(SimulateError::NoAlert)), "{json}");
         }
+    }
+
+    #[test]
+    fn sections_in_each_other_over_one_list_end_soon() {
+        let list = format!(r#"{{"context":{{"a":[{}]}}}}"#, ["1"; 100].join(","));
+        let sections = |depth: usize, inner: &str| {
+            let (open, close) = ("{{#context.a}}".repeat(depth), "{{/context.a}}".repeat(depth));
+            format!("{open}{inner}{close}")
+        };
+        for inner in ["", "x", "{{context.a}}", "{{{context.a.asJSON}}}"] {
+            let hurried = Budget::lasting(std::time::Duration::from_millis(200));
+            let error = render(&sections(60, inner), value(&list), &hurried).unwrap_err();
+            assert!(error.to_string().contains("give a smaller part"), "{error}");
+        }
+        let many = format!("[{}]", vec!["{}"; MOST_ALERTS + 1].join(","));
+        let error = actions(value(&many), None, &Budget::new()).unwrap_err().to_string();
+        assert!(error.contains("more than 10000 alerts"), "{error}");
     }
 }

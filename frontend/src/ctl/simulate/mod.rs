@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::ctl::output::Output;
 use crate::ctl::simulate::alert::Mode;
 use crate::ctl::simulate::foretold::{Foretold, Posted};
-use crate::ctl::simulate::mustache::Value;
+use crate::ctl::simulate::mustache::{Budget, NotRendered, TooMuch, Value};
 use crate::ctl::{CtlError, Done, explained};
 use crate::privd_client::PrivdClient;
 use crate::server::body::BodyError;
@@ -113,8 +113,9 @@ fn bodies(arguments: &Arguments, max_body: usize) -> Result<Vec<String>, Simulat
     let alerts: Value = serde_json::from_str(&read(alert, max_body)?)
         .map_err(|error| SimulateError::NotJson { path: alert.clone(), error })?;
     let mut bodies = Vec::new();
-    for variables in alert::actions(alerts, arguments.mode)? {
-        let body = mustache::render(&template, variables)?;
+    let budget = Budget::new();
+    for variables in alert::actions(alerts, arguments.mode, &budget)? {
+        let body = mustache::render(&template, variables, &budget)?;
         let is_json = arguments.content_type.contains("application/json");
         bodies.push(if is_json { mustache::wired(&body) } else { body });
     }
@@ -209,12 +210,14 @@ pub(super) enum SimulateError {
     #[error("template and alert cannot both come from standard input; give one as a file")]
     OneStdin,
     #[error(transparent)]
-    Unsupported(#[from] mustache::Unsupported),
+    NotRendered(#[from] NotRendered),
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
 }
 
 impl SimulateError {
     pub(super) const fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Unsupported(_))
+        !matches!(self, Self::NotRendered(NotRendered::Unsupported(_)))
     }
 }
 

@@ -128,15 +128,19 @@ impl Stamp {
     }
 }
 
-/// Of a file from the future, which a clock set back makes, nothing can be said.
+/// Whether a change from now on would show another time than this one. A file from the future, which a
+/// clock set back makes, is as good as an old one: it must not be read for each request until then.
 fn is_settled(file: &Metadata, now: SystemTime) -> bool {
     let changed = Duration::new(
         file.ctime().try_into().unwrap_or_default(),
         file.ctime_nsec().try_into().unwrap_or_default(),
     );
     let changed = SystemTime::UNIX_EPOCH.checked_add(changed);
-    let age = changed.and_then(|changed| now.duration_since(changed).ok());
-    age.is_some_and(|age| age > TICK)
+    let apart = changed.map(|changed| match now.duration_since(changed) {
+        Ok(age) => age,
+        Err(ahead) => ahead.duration(),
+    });
+    apart.is_some_and(|apart| apart > TICK)
 }
 
 /// Several times the kernel's longest tick, 10 ms at 100 Hz.
@@ -191,8 +195,9 @@ mod tests {
         let changed = SystemTime::UNIX_EPOCH + changed;
         assert!(!is_settled(&file, changed + TICK));
         assert!(is_settled(&file, changed + TICK + Duration::from_millis(1)));
-        // The clock was set back.
-        assert!(!is_settled(&file, changed - Duration::from_secs(1)));
+        // The clock was set back, and will come to that time again.
+        assert!(is_settled(&file, changed - Duration::from_secs(1)));
+        assert!(!is_settled(&file, changed - TICK));
     }
 
     #[test]
@@ -218,5 +223,25 @@ mod tests {
         fs::write(&path, OTHER).unwrap();
         assert_eq!(file.mistake(&journal), None);
         assert_eq!(file.tokens(&journal).find(ONE), None);
+    }
+
+    #[test]
+    fn whatever_stands_in_its_place_no_request_waits_for_it() {
+        let journal = journal();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, ONE).unwrap();
+        let file = TokenFile::open(&path).unwrap();
+        let pipe = |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let folder = |path: &Path| fs::create_dir(path).unwrap();
+        let device = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+        let makes: [fn(&Path); 3] = [pipe, device, folder];
+        for make in makes {
+            fs::remove_file(&path).unwrap();
+            make(&path);
+            assert_eq!(file.tokens(&journal).find(ONE), Some("line-1"));
+            let mistake = file.mistake(&journal).unwrap();
+            assert!(mistake.contains("no regular file"), "{mistake}");
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! The tokens that let in, compared in constant time.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
+
+use crate::regular;
 
 /// The tokens that let in, as SHA-256 digests: the secrets themselves are not kept.
 #[derive(Eq, PartialEq)]
@@ -36,7 +37,7 @@ impl Tokens {
     /// everyone in.
     pub fn load(path: &Path) -> Result<Self, TokenError> {
         let mut text = String::new();
-        let read = File::open(path)
+        let read = regular::open(path, regular::Links::Follow)
             .and_then(|file| file.take(MOST_BYTES.saturating_add(1)).read_to_string(&mut text));
         read.map_err(|error| TokenError { path: path.to_owned(), problem: error.into() })?;
         Self::read(&text, path)

@@ -6,10 +6,12 @@
 //! | `variables` | what a template can name, prepared by Kibana |
 //! | `template` | a template taken apart |
 //! | `hjson` | what its ParseHjson reads |
+//! | `budget` | how much all of it may take |
 //!
 //! Kibana escapes `{{x}}` for the inside of a JSON string, shows objects as JSON, lists with commas,
 //! and gives each list an `asJSON`; a template that cannot be read becomes its error.
 
+mod budget;
 mod hjson;
 mod template;
 mod value;
@@ -17,6 +19,7 @@ mod variables;
 
 use std::borrow::Cow;
 
+pub(super) use crate::ctl::simulate::mustache::budget::{Budget, MOST_ALERTS, TooMuch};
 use crate::ctl::simulate::mustache::template::{TemplateError, Token, is_blank, parse};
 pub(super) use crate::ctl::simulate::mustache::value::Value;
 use crate::ctl::simulate::mustache::value::quoted;
@@ -26,16 +29,20 @@ pub(super) use crate::ctl::simulate::mustache::variables::{expanded, object};
 /// The text that a template renders to with these variables; a mistake in it is a text, too.
 ///
 /// # Errors
-/// It uses a function of Kibana's that is not known here.
-pub(super) fn render(template: &str, variables: Value) -> Result<String, Unsupported> {
-    let view = variables::prepared(variables);
-    let context = Context { view: &view, parent: None };
+/// It uses a function of Kibana's that is not known here, or takes too much.
+pub(super) fn render(
+    template: &str,
+    variables: Value,
+    budget: &Budget,
+) -> Result<String, NotRendered> {
+    let view = variables::prepared(variables, budget)?;
+    let context = Context { view: &view, parent: None, budget };
     match context.render(template) {
         Ok(text) => Ok(text),
         Err(RenderError::Template(TemplateError(words))) => {
             Ok(format!("error rendering mustache template \"{template}\": {words}"))
         }
-        Err(RenderError::Unsupported(unsupported)) => Err(unsupported),
+        Err(RenderError::Not(why)) => Err(why),
     }
 }
 
@@ -50,14 +57,25 @@ pub(super) fn wired(body: &str) -> String {
     }
 }
 
-/// A function of Kibana's.
+/// Why a template is not rendered at all.
 #[derive(Debug, thiserror::Error)]
-#[error("the template uses Kibana's {0}, which cannot be simulated; only {PARSE_HJSON} can")]
-pub(in crate::ctl) struct Unsupported(&'static str);
+pub(in crate::ctl) enum NotRendered {
+    /// A function of Kibana's.
+    #[error("the template uses Kibana's {0}, which cannot be simulated; only {PARSE_HJSON} can")]
+    Unsupported(&'static str),
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
+}
 
 enum RenderError {
     Template(TemplateError),
-    Unsupported(Unsupported),
+    Not(NotRendered),
+}
+
+impl From<TooMuch> for RenderError {
+    fn from(much: TooMuch) -> Self {
+        Self::Not(much.into())
+    }
 }
 
 impl From<TemplateError> for RenderError {
@@ -70,6 +88,7 @@ impl From<TemplateError> for RenderError {
 struct Context<'a> {
     view: &'a Value,
     parent: Option<&'a Self>,
+    budget: &'a Budget,
 }
 
 impl Context<'_> {
@@ -81,6 +100,7 @@ impl Context<'_> {
 
     fn write(&self, tokens: &[Token<'_>], out: &mut String) -> Result<(), RenderError> {
         for token in tokens {
+            let before = out.len();
             match token {
                 Token::Text(text) => out.push_str(text),
                 Token::Raw(name) => {
@@ -104,9 +124,13 @@ impl Context<'_> {
                 Token::Section { name, inner, text } => {
                     if let Some(value) = self.lookup(name)?.filter(|value| value.is_truthy()) {
                         self.section(&value, inner, text, out)?;
+                        // What is in it was counted piece by piece.
+                        self.budget.spend(0)?;
+                        continue;
                     }
                 }
             }
+            self.budget.spend(out.len().saturating_sub(before))?;
         }
         Ok(())
     }
@@ -118,7 +142,7 @@ impl Context<'_> {
         text: &str,
         out: &mut String,
     ) -> Result<(), RenderError> {
-        let within = |view| Context { view, parent: Some(self) };
+        let within = |view| Context { view, parent: Some(self), budget: self.budget };
         match value {
             Value::List(values) => {
                 for value in values {
@@ -131,7 +155,7 @@ impl Context<'_> {
                 out.push_str(&parsed(&self.render(text.trim_matches(is_blank))?));
                 Ok(())
             }
-            Value::Lambda(name) => Err(RenderError::Unsupported(Unsupported(name))),
+            Value::Lambda(name) => Err(RenderError::Not(NotRendered::Unsupported(name))),
             Value::Null | Value::Bool(_) => self.write(inner, out),
         }
     }
@@ -139,7 +163,7 @@ impl Context<'_> {
     /// A value that is written; nothing for what is missing.
     fn value(&self, name: &str) -> Result<Option<Cow<'_, Value>>, RenderError> {
         match self.lookup(name)?.as_deref() {
-            Some(Value::Lambda(name)) => Err(RenderError::Unsupported(Unsupported(name))),
+            Some(Value::Lambda(name)) => Err(RenderError::Not(NotRendered::Unsupported(name))),
             _ => self.lookup(name),
         }
     }
@@ -151,7 +175,7 @@ impl Context<'_> {
         }
         let dotted = name.find('.').is_some_and(|at| at > 0);
         let mut context = Some(self);
-        while let Some(Context { view, parent }) = context {
+        while let Some(Context { view, parent, .. }) = context {
             let found = if dotted {
                 let (path, last) = name.rsplit_once('.').unwrap_or(("", name));
                 let start = Some(Cow::Borrowed(*view));

@@ -69,6 +69,21 @@ impl Value {
         }
     }
 
+    /// Bytes that a copy of it takes, roughly.
+    pub(in crate::ctl::simulate) fn weight(&self) -> usize {
+        let inner = match self {
+            Self::Text(text) => text.len(),
+            Self::List(values) => values.iter().map(Self::weight).fold(0, usize::saturating_add),
+            Self::Object(object) => {
+                let members =
+                    object.iter().map(|(key, value)| value.weight().saturating_add(key.len()));
+                members.fold(0, usize::saturating_add)
+            }
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Lambda(_) => 0,
+        };
+        inner.saturating_add(size_of::<Self>())
+    }
+
     /// What a dotted path leads to.
     pub(in crate::ctl::simulate) fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |value, key| match value {
