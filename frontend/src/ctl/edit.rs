@@ -1,4 +1,6 @@
 //! A file of root's that is changed: by one at a time, and whole or not at all.
+//!
+//! No copy of the old one is kept: it may hold a secret that is revoked now.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -28,17 +30,7 @@ impl Edit {
         let at = |problem| EditError { path: path.to_owned(), problem };
         let path = fs::canonicalize(path).map_err(|source| at(Problem::Read(source)))?;
         let lock = Lock::take(&path).map_err(at)?;
-        let read = || {
-            let file = File::open(&path)?;
-            let metadata = file.metadata()?;
-            let mut text = String::new();
-            file.take(MOST_BYTES.saturating_add(1)).read_to_string(&mut text)?;
-            Ok((metadata, text))
-        };
-        let (metadata, text) = read().map_err(|source| at(Problem::Read(source)))?;
-        if u64::try_from(text.len()).map_or(true, |bytes| bytes > MOST_BYTES) {
-            return Err(at(Problem::Large));
-        }
+        let (metadata, text) = whole(&path).map_err(at)?;
         Ok(Self { path, text, metadata, _lock: lock })
     }
 
@@ -47,11 +39,12 @@ impl Edit {
         &self.text
     }
 
-    /// Puts this text in its place, with the same owner, group and mode. It is on the disk then.
+    /// Puts this text in its place, with the same owner, group and mode. It is on the disk then, and
+    /// can be replaced again.
     ///
     /// # Errors
     /// It cannot be written: then the old one stands.
-    pub(super) fn finish(self, text: &str) -> Result<(), EditError> {
+    pub(super) fn write(&self, text: &str) -> Result<(), EditError> {
         let folder = self.path.parent().unwrap_or_else(|| Path::new("/"));
         let write = || {
             let mut file = NamedTempFile::new_in(folder)?;
@@ -68,6 +61,30 @@ impl Edit {
             |source| EditError { path: self.path.clone(), problem: Problem::Write(source) };
         write().map_err(failed)
     }
+}
+
+/// All of such a file, which is not to be changed.
+///
+/// # Errors
+/// It is not there, or cannot be read.
+pub(super) fn read(path: &Path) -> Result<String, EditError> {
+    let failed = |problem| EditError { path: path.to_owned(), problem };
+    whole(path).map(|(_, text)| text).map_err(failed)
+}
+
+fn whole(path: &Path) -> Result<(Metadata, String), Problem> {
+    let read = || {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let mut text = String::new();
+        file.take(MOST_BYTES.saturating_add(1)).read_to_string(&mut text)?;
+        Ok((metadata, text))
+    };
+    let (metadata, text) = read().map_err(Problem::Read)?;
+    if u64::try_from(text.len()).map_or(true, |bytes| bytes > MOST_BYTES) {
+        return Err(Problem::Large);
+    }
+    Ok((metadata, text))
 }
 
 /// A file beside, root's alone: whoever may only read the other could lock that one for good.
@@ -121,9 +138,9 @@ pub(super) struct EditError {
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {0}{advice}", advice = advice(.0))]
     Read(io::Error),
-    #[error("cannot be written: {0}; nothing was changed")]
+    #[error("cannot be written: {0}; nothing was changed{advice}", advice = advice(.0))]
     Write(io::Error),
     #[error("has more than {MOST_BYTES} bytes; is it the right file?")]
     Large,
@@ -131,10 +148,18 @@ enum Problem {
     Locked(PathBuf),
 }
 
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; `webhookctl init` makes it",
+        io::ErrorKind::PermissionDenied => "; run webhookctl as root: sudo webhookctl ...",
+        _ => "",
+    }
+}
+
 /// Bytes: as a precaution.
 const MOST_BYTES: u64 = 1 << 20;
-/// An edit takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// `never-block` holds its file until webhook-privd has answered, which is within 50 s.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// flock(2) has no deadline.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -156,7 +181,7 @@ mod tests {
                     for round in 0..5 {
                         let edit = Edit::begin(link).unwrap();
                         let text = format!("{}{editor} {round}\n", edit.text());
-                        edit.finish(&text).unwrap();
+                        edit.write(&text).unwrap();
                     }
                 });
             }
@@ -174,6 +199,7 @@ mod tests {
         let path = directory.path().join("file");
         let error = Edit::begin(&path).err().unwrap().to_string();
         assert!(error.contains("file cannot be read"), "{error}");
+        assert!(error.contains("`webhookctl init` makes it"), "{error}");
         fs::write(&path, "as it was").unwrap();
         drop(Edit::begin(&path).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "as it was");

@@ -3,7 +3,6 @@
 //! The file is changed first and then webhook-privd reads it: where privd finds a mistake in it, the
 //! file becomes again what it was.
 
-mod file;
 mod listed;
 mod table;
 
@@ -13,11 +12,11 @@ use clap::{Args, Subcommand};
 use protocol::{Lift, LiftOutcome, ProtectedNet, Refusal, Reloaded, Target, Untrusted};
 use serde::Serialize;
 
-use crate::ctl::never_block::file::{FileError, Locked};
+use crate::ctl::edit::{Edit, EditError};
 use crate::ctl::never_block::listed::{Listed, Mistake};
 use crate::ctl::never_block::table::Row;
 use crate::ctl::output::Output;
-use crate::ctl::{CtlError, Done, explained, target, unblock};
+use crate::ctl::{CtlError, Done, edit, explained, target, unblock};
 use crate::privd_client::PrivdClient;
 
 /// What is to be done.
@@ -88,7 +87,7 @@ pub(super) async fn never_block(
 }
 
 fn list(output: &Output, path: &Path) -> Result<Done, NeverBlockError> {
-    let listed = parse(path, &file::read(path)?)?;
+    let listed = parse(path, &edit::read(path)?)?;
     let networks: Vec<String> = listed.networks().iter().map(ToString::to_string).collect();
     let none = || vec!["never-block is empty.".to_owned()];
     output.print(&networks, &if networks.is_empty() { none() } else { networks.clone() })?;
@@ -105,9 +104,8 @@ async fn change(
     path: &Path,
     (networks, edit, done, idle): Change<'_>,
 ) -> Result<Done, CtlError> {
-    let file = Locked::open(path).map_err(NeverBlockError::File)?;
-    let before = file.read().map_err(NeverBlockError::File)?;
-    let mut listed = parse(path, &before)?;
+    let file = Edit::begin(path).map_err(NeverBlockError::File)?;
+    let mut listed = parse(path, file.text())?;
     let mut answer = Answer::default();
     let mut lines = Vec::new();
     let mut changed = false;
@@ -131,7 +129,7 @@ async fn change(
         }
         Ok(Reloaded::Mistake(mistake)) => {
             if changed {
-                file.write(&before).map_err(NeverBlockError::File)?;
+                file.write(file.text()).map_err(NeverBlockError::File)?;
             }
             return Err(NeverBlockError::Refused(Untrusted(&mistake).to_string()).into());
         }
@@ -202,7 +200,7 @@ impl Lifted {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NeverBlockError {
     #[error(transparent)]
-    File(#[from] FileError),
+    File(#[from] EditError),
     #[error("{}: {mistake}; mend it first, nothing was changed", path.display())]
     Mistake { path: PathBuf, mistake: Mistake },
     #[error("webhook-privd does not take the file, which is as it was before: {0}")]
