@@ -386,6 +386,7 @@ fn where_nothing_is_configured_each_check_still_says_its_word() {
         "ok       ufw: version 0.36",
         "ok       ufw active: enabled",
         "problem  files: cannot be checked: /etc/webhookd/webhookd.toml: cannot be read",
+        "mend: webhookctl init\n",
         "note     units: systemd does not run here",
         "ok       trial block: 192.0.2.254 was blocked in ",
         "ok       trial block: 192.0.2.254 was lifted again",
@@ -398,6 +399,13 @@ fn where_nothing_is_configured_each_check_still_says_its_word() {
         "{folded}"
     );
     assert!(!world.ufw("status").contains("192.0.2.254"));
+
+    // A block that is there already is left alone.
+    assert_eq!(world.ctl(&["block", "192.0.2.254"]).1, 0);
+    let (text, _) = world.ctl(&["check"]);
+    assert!(text.contains("ok       trial block: 198.51.100.254 was lifted again"), "{text}");
+    let rules = world.ufw("status");
+    assert!(rules.contains("192.0.2.254") && !rules.contains("198.51.100.254"), "{rules}");
 
     let output = world.confined.run(&[&AS_WEBHOOKD[..], &["/mnt/webhookctl", "check"]].concat());
     assert_eq!(output.status.code(), Some(2));

@@ -198,6 +198,7 @@ fn what_cannot_be_shown_is_one_sentence_with_the_mend() {
     one(&["--directory", &directory], 2, "is not there: nothing was logged yet");
     one(&["--file", "/nowhere/audit.ndjson"], 2, "/nowhere/audit.ndjson is not there");
     one(&["--directory", "/nowhere"], 2, "/nowhere/privd.toml cannot be read");
+    one(&["--directory", "/nowhere"], 2, "`webhookctl init` makes the configuration");
     world.configure("", "");
     one(&["--directory", &directory], 2, "sets audit-log, so nothing is kept");
     for (arguments, words) in [

@@ -1,4 +1,6 @@
 //! A file of root's that is changed: by one at a time, and whole or not at all.
+//!
+//! No copy of the old one is kept: it may hold a secret that is revoked now.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -29,17 +31,7 @@ impl Edit {
         let at = |problem| EditError { path: path.to_owned(), problem };
         let path = fs::canonicalize(path).map_err(|source| at(Problem::Read(source)))?;
         let lock = Lock::take(&path).map_err(at)?;
-        let read = || {
-            let file = File::open(&path)?;
-            let metadata = file.metadata()?;
-            let mut text = String::new();
-            file.take(MOST_BYTES.saturating_add(1)).read_to_string(&mut text)?;
-            Ok((metadata, text))
-        };
-        let (metadata, text) = read().map_err(|source| at(Problem::Read(source)))?;
-        if u64::try_from(text.len()).map_or(true, |bytes| bytes > MOST_BYTES) {
-            return Err(at(Problem::Large));
-        }
+        let (metadata, text) = whole(&path).map_err(at)?;
         Ok(Self { path, text, metadata, _lock: lock })
     }
 
@@ -48,7 +40,8 @@ impl Edit {
         &self.text
     }
 
-    /// Puts this text in its place, with the same owner, group and mode. It is on the disk then.
+    /// Puts this text in its place, with the same owner, group and mode. It is on the disk then, and
+    /// can be replaced again.
     ///
     /// # Errors
     /// It cannot be written: then the old one stands.
@@ -69,14 +62,6 @@ impl Edit {
             |source| EditError { path: self.path.clone(), problem: Problem::Write(source) };
         write().map_err(failed)
     }
-
-    /// The same, and lets others change it.
-    ///
-    /// # Errors
-    /// As [`Self::write`].
-    pub(super) fn finish(self, text: &str) -> Result<(), EditError> {
-        self.write(text)
-    }
 }
 
 /// All of such a file, which is not to be changed.
@@ -84,8 +69,23 @@ impl Edit {
 /// # Errors
 /// It is not there, or cannot be read.
 pub(super) fn read(path: &Path) -> Result<String, EditError> {
-    fs::read_to_string(path)
-        .map_err(|source| EditError { path: path.to_owned(), problem: Problem::Read(source) })
+    let failed = |problem| EditError { path: path.to_owned(), problem };
+    whole(path).map(|(_, text)| text).map_err(failed)
+}
+
+fn whole(path: &Path) -> Result<(Metadata, String), Problem> {
+    let read = || {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let mut text = String::new();
+        file.take(MOST_BYTES.saturating_add(1)).read_to_string(&mut text)?;
+        Ok((metadata, text))
+    };
+    let (metadata, text) = read().map_err(Problem::Read)?;
+    if u64::try_from(text.len()).map_or(true, |bytes| bytes > MOST_BYTES) {
+        return Err(Problem::Large);
+    }
+    Ok((metadata, text))
 }
 
 /// A file beside, root's alone: whoever may only read the other could lock that one for good.
@@ -141,9 +141,9 @@ pub(super) struct EditError {
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("cannot be read: {0}{mend}", mend = mend(.0))]
+    #[error("cannot be read: {0}{advice}", advice = advice(.0))]
     Read(io::Error),
-    #[error("cannot be written: {0}; nothing was changed{mend}", mend = mend(.0))]
+    #[error("cannot be written: {0}; nothing was changed{advice}", advice = advice(.0))]
     Write(io::Error),
     #[error("has more than {MOST_BYTES} bytes; is it the right file?")]
     Large,
@@ -151,7 +151,7 @@ enum Problem {
     Locked(PathBuf),
 }
 
-fn mend(error: &io::Error) -> &'static str {
+fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "; `webhookctl init` makes it",
         io::ErrorKind::PermissionDenied => "; run webhookctl as root: sudo webhookctl ...",
@@ -161,8 +161,8 @@ fn mend(error: &io::Error) -> &'static str {
 
 /// Bytes: as a precaution.
 const MOST_BYTES: u64 = 1 << 20;
-/// An edit takes milliseconds; webhook-privd, which is to obey one, answers within 50 s.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// `never-block` holds its file until webhook-privd has answered, which is within 50 s.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// flock(2) has no deadline.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -184,7 +184,7 @@ mod tests {
                     for round in 0..5 {
                         let edit = Edit::begin(link).unwrap();
                         let text = format!("{}{editor} {round}\n", edit.text());
-                        edit.finish(&text).unwrap();
+                        edit.write(&text).unwrap();
                     }
                 });
             }
@@ -196,30 +196,13 @@ mod tests {
         assert_eq!(left.len(), 2, "{left:?}");
     }
 
-    /// flock(2) asks for no permission but to open: a folder or a file that everyone may read could be
-    /// held by everyone.
-    #[test]
-    fn who_may_only_read_the_file_and_its_folder_keeps_nobody_from_changing_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("file");
-        fs::write(&path, "old").unwrap();
-        let held = [File::open(&path).unwrap(), File::open(&directory).unwrap()];
-        held.iter().for_each(|file| file.try_lock().unwrap());
-        let edit = Edit::begin(&path).unwrap();
-        assert_eq!(edit.text(), "old");
-        edit.write("new").unwrap();
-        // As often as it takes: what was not obeyed is taken back.
-        edit.finish("old again").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "old again");
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "nothing is left beside");
-    }
-
     #[test]
     fn what_is_dropped_changes_nothing_and_what_is_not_there_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         let error = Edit::begin(&path).err().unwrap().to_string();
         assert!(error.contains("file cannot be read"), "{error}");
+        assert!(error.contains("`webhookctl init` makes it"), "{error}");
         fs::write(&path, "as it was").unwrap();
         drop(Edit::begin(&path).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "as it was");

@@ -290,6 +290,18 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    #[test]
+    fn every_command_shows_examples_in_its_help() {
+        let commands = Arguments::command();
+        for command in commands.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_name();
+            let shown = help.contains(&format!("  webhookctl {name}"))
+                || help.contains(&format!("sudo webhookctl {name}"));
+            assert!(shown, "{name}: {help}");
+        }
+    }
+
     /// clap would break them anywhere.
     #[test]
     fn what_is_said_below_the_options_is_folded_at_80_columns() {

@@ -103,7 +103,12 @@ pub(super) fn configurations(_: &Host) -> Findings {
             Ok(printed) => {
                 let sentence = printed.complaint();
                 let sentence = sentence.strip_prefix(&format!("{name}: ")).unwrap_or(&sentence);
-                Finding::problem(sentence, format!("what it says, then: {take_over}"))
+                let mend = if Path::new(file).exists() {
+                    format!("what it says, then: {take_over}")
+                } else {
+                    "webhookctl init".to_owned()
+                };
+                Finding::problem(sentence, mend)
             }
             Err(error @ ProgramError { .. }) => {
                 Finding::problem(error.to_string(), "install the package webhookd again")

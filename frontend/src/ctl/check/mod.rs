@@ -30,11 +30,24 @@ pub(super) use crate::ctl::check::finding::{Finding, State};
 
 /// How to check.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Leave out the trial block of a documentation address
     #[arg(long)]
     no_trial: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo webhookctl check
+  sudo webhookctl check --no-trial
+  sudo webhookctl check --json | jq '.[] | select(.state == \"problem\")'
+
+A line says ok, note (worth knowing, no failure) or problem; below a problem is
+what mends it. What stands first is to be mended first: others depend on it. The
+trial block ends after a minute by itself.
+
+Exit status: 0 no problem, and the trial block held; 1 bad usage; 2 problems.";
 
 pub(super) async fn check(
     privd: &PrivdClient,

@@ -6,8 +6,8 @@ use protocol::{Block, LiftOutcome, Outcome, Target, Targets, Term, Text, Unblock
 
 use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
-use crate::ctl::explained;
 use crate::ctl::outside::shown;
+use crate::ctl::{explained, trial};
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
 
 pub(super) async fn block(host: &Host, privd: &PrivdClient, left_out: bool) -> Findings {
@@ -17,8 +17,12 @@ pub(super) async fn block(host: &Host, privd: &PrivdClient, left_out: bool) -> F
     // Where nobody answers there is nothing to wait for.
     host.status()?;
     let because = |error: PrivdError| Unmade::Because(explained(&error));
-    let Ok(target) = TRIAL.parse::<Target>() else {
-        return Err(Unmade::Because(format!("{TRIAL} is no address")));
+    // Somebody's own block of it would be lifted with ours.
+    let Some(target) = trial::free_address(privd).await.map_err(because)? else {
+        return Ok(vec![Finding::problem(
+            "every address that nobody has is blocked",
+            "webhookctl list",
+        )]);
     };
     let begin = Instant::now();
     let verdicts = privd.block(request(target)?).await;
@@ -38,11 +42,11 @@ pub(super) async fn block(host: &Host, privd: &PrivdClient, left_out: bool) -> F
         let lifted = lifts.map_err(because)?.iter().all(|lift| lift.outcome == LiftOutcome::Lifted);
         let left = privd.show(target).await.map_err(because)?.block;
         findings.push(if lifted && left.is_none() {
-            Finding::ok(format!("{TRIAL} was lifted again in {back} ms"))
+            Finding::ok(format!("{target} was lifted again in {back} ms"))
         } else {
             Finding::problem(
-                format!("{TRIAL} is still blocked; that ends by itself after a minute"),
-                format!("webhookctl unblock {TRIAL}"),
+                format!("{target} is still blocked; that ends by itself after a minute"),
+                format!("webhookctl unblock {target}"),
             )
         });
     }
@@ -50,21 +54,22 @@ pub(super) async fn block(host: &Host, privd: &PrivdClient, left_out: bool) -> F
 }
 
 fn judge(verdict: &Verdict, took: u128) -> Finding {
+    let target = verdict.target;
     let detail = shown(&verdict.detail);
     let more = if detail.is_empty() { String::new() } else { format!(": {detail}") };
     match &verdict.outcome {
         Outcome::Blocked(_) | Outcome::AlreadyBlocked(_) => Finding::ok(format!(
-            "{TRIAL} was blocked in {took} ms, and read back from the rules and the kernel"
+            "{target} was blocked in {took} ms, and read back from the rules and the kernel"
         )),
         Outcome::WouldBlock(_) => {
-            Finding::note(format!("{TRIAL} would have been blocked (enforce = false)"))
+            Finding::note(format!("{target} would have been blocked (enforce = false)"))
         }
         Outcome::Refused(refusal) => Finding::problem(
-            format!("{TRIAL} was refused as {}{more}", refusal.explanation()),
+            format!("{target} was refused as {}{more}", refusal.explanation()),
             "take it out of never-block or ufw's allow rules: nobody has this address",
         ),
         other => Finding::problem(
-            format!("{TRIAL} could not be blocked ({}){more}", other.name()),
+            format!("{target} could not be blocked ({}){more}", other.name()),
             "what it says, or: webhookctl status; journalctl -u webhook-privd -n 20",
         ),
     }
@@ -87,9 +92,6 @@ fn targets(target: Target) -> Result<Targets, Unmade> {
     Targets::try_from(vec![target]).map_err(|error| Unmade::Because(error.to_string()))
 }
 
-/// In TEST-NET-1, which no host has.
-const TRIAL: &str = "192.0.2.254";
-
 #[cfg(test)]
 mod tests {
     use protocol::{Enforced, Refusal, Until};
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_outcome_is_judged() {
-        let target: Target = TRIAL.parse().unwrap();
+        let target: Target = "192.0.2.254".parse().unwrap();
         let enforced = Enforced { target, until: Until::At(60) };
         for (outcome, state, words) in [
             (Outcome::Blocked(enforced), State::Ok, "blocked in 7 ms"),

@@ -79,10 +79,10 @@ Examples:
   sudo webhookctl log --rule 'SSH brute force' --limit 1000
   sudo webhookctl log --follow
 
-What webhookd was asked and what webhook-privd did about it stand together,
-the newest last. Rotated parts (.1, .2.gz) are read, too. Lines that are no
-records are left out and counted. With --json the records are printed as they
-were written, in one array; with --follow one a line.
+What webhookd was asked and what webhook-privd did about it stand together, the
+newest last. Rotated parts (.1, .2.gz) are read, too. Lines that are no records
+are left out and counted. With --json the records are printed as they were
+written, in one array; with --follow one a line.
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -197,6 +197,9 @@ pub(super) enum LogError {
 
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::NotFound => {
+            "; `webhookctl init` makes the configuration, --directory and --file name others"
+        }
         io::ErrorKind::PermissionDenied => "; run it as root: sudo webhookctl log",
         _ => "",
     }

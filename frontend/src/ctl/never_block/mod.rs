@@ -12,11 +12,11 @@ use clap::{Args, Subcommand};
 use protocol::{Lift, LiftOutcome, ProtectedNet, Refusal, Reloaded, Target, Untrusted};
 use serde::Serialize;
 
-use crate::ctl::edit::{self, Edit, EditError};
+use crate::ctl::edit::{Edit, EditError};
 use crate::ctl::never_block::listed::{Listed, Mistake};
 use crate::ctl::never_block::table::Row;
 use crate::ctl::output::Output;
-use crate::ctl::{CtlError, Done, explained, target, unblock};
+use crate::ctl::{CtlError, Done, edit, explained, target, unblock};
 use crate::privd_client::PrivdClient;
 
 /// What is to be done.

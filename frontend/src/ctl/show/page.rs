@@ -1,6 +1,6 @@
 //! The page about one target, for people.
 
-use protocol::{BlockInfo, Outcome, Target, Untrusted};
+use protocol::{BlockInfo, Outcome, Refusal, Target, Untrusted};
 
 use crate::ctl::output::{bad, good, heading};
 use crate::ctl::show::Seen;
@@ -145,6 +145,12 @@ fn judged(seen: &Seen<'_>) -> String {
                 if seen.status.enforce { "" } else { ", if webhookd did not only observe" };
             format!("would block it{wider}, {until}{observed}")
         }
+        // It need not be listed there.
+        Outcome::Refused(Refusal::NeverBlock)
+            if seen.shown.immune_until.is_some() && detail != Refusal::NeverBlock.name() =>
+        {
+            return "would be refused until then".to_owned();
+        }
         Outcome::Refused(refusal) => format!("would be refused: it is {}", refusal.explanation()),
         other => format!("would be told: {}", other.name()),
     };
@@ -160,7 +166,7 @@ const MOST_RULES: usize = 10;
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Enforced, Refusal, Shown, Status, Text, Until, Verdict};
+    use protocol::{Enforced, Shown, Status, Text, Until, Verdict};
 
     use super::*;
     use crate::ctl::rules::Rule;
@@ -287,5 +293,17 @@ mod tests {
             local(SINCE + 660)
         );
         assert!(page.contains(&words), "{page:#?}");
+    }
+
+    #[test]
+    fn what_was_unblocked_by_hand_is_not_called_listed() {
+        let last = |detail| {
+            let refused = shown(None, Outcome::Refused(Refusal::NeverBlock), detail);
+            let immune = Shown { immune_until: Some(SINCE + 660), ..refused };
+            told(immune, Some(PORT)).0.pop().unwrap()
+        };
+        let until_then = "an alert     would be refused until then";
+        assert_eq!(last("198.51.100.7 was unblocked by hand"), until_then);
+        assert!(last("never-block").ends_with("it is listed in never-block (never-block)"));
     }
 }

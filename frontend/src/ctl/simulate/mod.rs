@@ -60,8 +60,8 @@ The body goes the way of one that Kibana posts, as far as webhook-privd, which
 tells what it would say and changes nothing. How many blocks a minute are
 allowed is not counted. A template is rendered as Kibana does it, with its
 ParseHjson; its other functions (FormatDate, EvalMath and so on) cannot be
-simulated. An alert's document is what Discover shows of .alerts-
-security.alerts-* as JSON.
+simulated. An alert's document is what Discover shows of
+.alerts-security.alerts-* as JSON.
 
 Exit status: 0 something would be blocked, or is, or there is nothing to block;
 1 the body is unusable, or everything is refused; 2 failed.";

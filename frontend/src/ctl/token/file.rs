@@ -25,7 +25,7 @@ pub(in crate::ctl) fn add_given(
 pub(super) fn add(file: &Path, name: &Name, line: &str) -> Result<(), TokenFileError> {
     let edit = begin(file)?;
     let text = with(edit.text(), file, name, line)?;
-    Ok(edit.finish(&text)?)
+    Ok(edit.write(&text)?)
 }
 
 /// Takes the tokens of this name out of the file. None of them lets in from the next request on.
@@ -36,7 +36,7 @@ pub(super) fn add(file: &Path, name: &Name, line: &str) -> Result<(), TokenFileE
 pub(in crate::ctl) fn revoke(file: &Path, name: &str) -> Result<Vec<String>, TokenFileError> {
     let edit = begin(file)?;
     let (text, others) = without(edit.text(), file, name)?;
-    edit.finish(&text)?;
+    edit.write(&text)?;
     Ok(others)
 }
 
