@@ -168,7 +168,8 @@ fn show_tells_why_a_customer_cannot_connect() {
     assert!(text.contains(words), "{text}");
     assert_eq!(json["by"], "administrator");
     let (text, _) = show("192.0.2.9");
-    assert!(text.starts_with("192.0.2.9 is not blocked."), "{text}");
+    let words = "192.0.2.9 is not blocked by webhookd, but ufw denies some of what it sends";
+    assert!(text.starts_with(words), "{text}");
     let line = numbered.lines().find(|line| line.contains("192.0.2.9")).unwrap();
     let number = line.trim_matches(|it: char| !it.is_ascii_digit());
     let number = number.split(']').next().unwrap();

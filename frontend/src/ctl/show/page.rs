@@ -41,6 +41,10 @@ fn headline(seen: &Seen<'_>) -> String {
             "{target} is blocked, not by webhookd but by rule {} of ufw: {}.",
             named.position, named.rule
         )),
+        (None, None) if seen.way.as_ref().is_some_and(|way| way.denies_some) => heading(&format!(
+            "{target} is not blocked by webhookd, but ufw denies some of what it sends: see the \
+             other rules."
+        )),
         (None, None) => heading(&format!("{target} is not blocked.")),
     }
 }
@@ -73,6 +77,8 @@ fn block_lines(block: &BlockInfo, seen: &Seen<'_>) -> Vec<String> {
     );
     lines.push(row("asked by", &asked));
     let verified = match seen.status.verified_at {
+        // It was read back when it was made, too.
+        at if block.in_force => times::told(at.unwrap_or_default().max(block.since), now),
         Some(at) => times::told(at, now),
         None => "not yet".to_owned(),
     };
@@ -82,7 +88,11 @@ fn block_lines(block: &BlockInfo, seen: &Seen<'_>) -> Vec<String> {
         lines.push(row(
             "in ufw",
             &match (&way.ours, way.let_in_by) {
-                (None, _) => bad("no rule of webhookd's is there now"),
+                // For exactly this source webhookd adds none of its own.
+                (None, _) => seen.shut_out_by().map_or_else(
+                    || bad("no rule of webhookd's is there now"),
+                    |theirs| format!("the administrator's {}", told(theirs)),
+                ),
                 (Some(ours), Some(before)) if before.position < ours.position => bad(&format!(
                     "{}, but rule {} lets some of it in before: {before}",
                     told(ours),
@@ -268,6 +278,32 @@ mod tests {
         let (page, json) = told(unseen(), None);
         assert!(page[1].starts_with("other rules  ufw's rules cannot be read"), "{page:#?}");
         assert!(json["rules"].is_null());
+    }
+
+    #[test]
+    fn a_deny_of_the_administrators_that_does_the_work_is_named_in_its_place() {
+        let theirs = "### tuple ### deny any any 0.0.0.0/0 any 198.51.100.0/24 in\n";
+        let (page, _) = told(blocked(), Some(&[theirs, PORT].concat()));
+        let words = "in ufw       the administrator's rule 1: deny from 198.51.100.0/24";
+        assert!(page.iter().any(|line| line == words), "{page:#?}");
+    }
+
+    #[test]
+    fn who_is_denied_some_ports_is_not_called_not_blocked() {
+        let unseen = || shown(None, Outcome::Unavailable, "");
+        for rules in [[OTHER, PORT].concat(), [PORT, OTHER].concat()] {
+            let (page, _) = told(unseen(), Some(&rules));
+            assert!(page[0].contains("not blocked by webhookd, but ufw denies some"), "{page:#?}");
+        }
+    }
+
+    #[test]
+    fn a_block_was_verified_when_it_was_made() {
+        let mut young = blocked();
+        young.block.as_mut().unwrap().since = SINCE + 600;
+        let (page, _) = told(young, Some(BLOCK));
+        let words = format!("verified     {} (now)", local(SINCE + 600));
+        assert!(page.iter().any(|line| line.starts_with(&words)), "{page:#?}");
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) struct Way<'a> {
     pub(super) ours: Option<Named>,
     /// The first of the administrator's that does, where nothing lets it in before.
     pub(super) shut_out_by: Option<Named>,
+    /// Whether a rule of the administrator's that is about it drops some of what it sends.
+    pub(super) denies_some: bool,
     /// What lets some of it in ahead of whatever shuts it out, if anything does.
     pub(super) let_in_by: Option<&'a Rule>,
 }
@@ -53,6 +55,9 @@ impl<'a> Way<'a> {
         Self {
             about: about.map(Named::new).collect(),
             ours: inbound().filter(|rule| rule.is_ours()).find(shuts_out).map(Named::new),
+            denies_some: inbound()
+                .filter(|rule| !rule.is_ours() && !rule.accepts())
+                .any(|rule| rule.peer().is_some_and(|peer| overlap(&peer, &net))),
             shut_out_by: unhindered.filter(|rule| !rule.is_ours()).map(Named::new),
             let_in_by,
         }
