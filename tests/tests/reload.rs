@@ -2,7 +2,7 @@
 //! and a mistake changes nothing.
 
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tests::https::{self, Client, lets_in};
@@ -106,19 +106,19 @@ fn a_mistake_in_any_file_changes_nothing_and_is_one_line_of_the_log() {
 #[test]
 fn a_hundred_reloads_refuse_no_connection() {
     let world = World::new();
-    let over = AtomicBool::new(false);
-    let served = std::thread::scope(|scope| {
+    let (over, served) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|scope| {
         let clients = scope.spawn(|| {
-            let mut served = 0;
             // Without the deadline a failure of the others would be waited for forever.
             let deadline = Instant::now() + Duration::from_secs(120);
             while !over.load(Ordering::Relaxed) && Instant::now() < deadline {
                 assert!(lets_in(&mut world.connection(), &world.token));
-                served += 1;
+                served.fetch_add(1, Ordering::Relaxed);
             }
-            served
         });
-        for round in 1..=100 {
+        // On a busy machine, where clients are slow, it takes more.
+        for round in (1..).take_while(|round| *round <= 100 || served.load(Ordering::Relaxed) < 20)
+        {
             // One token more or less, so that each is a change.
             let secret = &world.token;
             let more = if round % 2 == 0 { String::new() } else { format!("{NEW} # more\n") };
@@ -127,9 +127,8 @@ fn a_hundred_reloads_refuse_no_connection() {
             until("it was read", 20, || said(&world, "read again: ") == round);
         }
         over.store(true, Ordering::Relaxed);
-        clients.join().unwrap()
+        clients.join().unwrap();
     });
-    assert!(served > 20, "{served} requests are too few to mean anything");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The tokens that let in, compared in constant time.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -36,10 +36,8 @@ impl Tokens {
     /// An unreadable file, no token at all, or one that could be guessed: an empty token would let
     /// everyone in.
     pub fn load(path: &Path) -> Result<Self, TokenError> {
-        let mut text = String::new();
-        let read = regular::open(path, regular::Links::Follow)
-            .and_then(|file| file.take(MOST_BYTES.saturating_add(1)).read_to_string(&mut text));
-        read.map_err(|error| TokenError { path: path.to_owned(), problem: error.into() })?;
+        let text = regular::read(path, regular::Links::Follow, MOST_BYTES)
+            .map_err(|error| TokenError { path: path.to_owned(), problem: error.into() })?;
         Self::read(&text, path)
     }
 
