@@ -198,8 +198,9 @@ const BREAKAGES: &[Breakage] = &[
         "iptables -D INPUT -s 192.0.2.0/24 -j ACCEPT",
     ),
     breakage(
-        "echo 'never-block = [\"192.0.2.0/24\"]' >>/etc/webhookd/privd.toml
-         systemctl reload webhook-privd",
+        // Of one network alone another address would be taken.
+        "echo 'never-block = [\"192.0.2.0/24\", \"198.51.100.0/24\", \"203.0.113.0/24\", \"2001:db8::/32\"]' \
+         >>/etc/webhookd/privd.toml; systemctl reload webhook-privd",
         "trial block",
         "listed in never-block",
         "sed -i /^never-block/d /etc/webhookd/privd.toml; systemctl reload webhook-privd",
