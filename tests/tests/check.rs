@@ -361,7 +361,7 @@ fn what_is_worth_knowing_is_a_note_and_no_failure() {
         iptables -N f2b-sshd; nft add table inet crowdsec; ufw allow 5001/tcp
         echo 'enforce = false' >>/etc/webhookd/privd.toml; systemctl restart webhook-privd
         head -c 40 /dev/zero | tr '\\0' a >>/etc/webhookd/token");
-    let report = Report::of(&machine, "webhookctl check");
+    let report = Report::of(&machine, "webhookctl check --no-trial");
     assert_eq!((report.code, report.problems().len()), (0, 0), "{:#?}", report.lines);
     for (check, words) in [
         ("Docker", "ports that it publishes: 1;"),
@@ -370,12 +370,14 @@ fn what_is_worth_knowing_is_a_note_and_no_failure() {
         ("port", "5001 is open to everyone"),
         ("webhook-privd", "observes only"),
         ("token", "has 1 different characters"),
-        ("trial block", "would have been blocked"),
+        ("trial block", "--no-trial"),
     ] {
         assert_eq!(report.line(check, words)["state"], "note");
     }
-    let report = Report::of(&machine, "webhookctl check --no-trial");
-    assert_eq!(report.line("trial block", "--no-trial")["state"], "note");
+    // No trial held: no alert would be obeyed.
+    let report = Report::of(&machine, "webhookctl check");
+    assert_eq!((report.code, report.problems().len()), (2, 1), "{:#?}", report.lines);
+    assert_eq!(report.line("trial block", "enforce = false")["state"], "problem");
 }
 
 #[test]

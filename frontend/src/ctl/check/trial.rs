@@ -61,9 +61,11 @@ fn judge(verdict: &Verdict, took: u128) -> Finding {
         Outcome::Blocked(_) | Outcome::AlreadyBlocked(_) => Finding::ok(format!(
             "{target} was blocked in {took} ms, and read back from the rules and the kernel"
         )),
-        Outcome::WouldBlock(_) => {
-            Finding::note(format!("{target} would have been blocked (enforce = false)"))
-        }
+        // Meant so or not: no alert is obeyed.
+        Outcome::WouldBlock(_) => Finding::problem(
+            format!("{target} would have been blocked, and was not (enforce = false)"),
+            "enforce = true in /etc/webhookd/privd.toml, then: sudo systemctl reload webhook-privd",
+        ),
         Outcome::Refused(refusal) => Finding::problem(
             format!("{target} was refused as {}{more}", refusal.explanation()),
             "take it out of never-block or ufw's allow rules: nobody has this address",
@@ -106,7 +108,7 @@ mod tests {
         for (outcome, state, words) in [
             (Outcome::Blocked(enforced), State::Ok, "blocked in 7 ms"),
             (Outcome::AlreadyBlocked(enforced), State::Ok, "blocked in 7 ms"),
-            (Outcome::WouldBlock(enforced), State::Note, "enforce = false"),
+            (Outcome::WouldBlock(enforced), State::Problem, "enforce = false"),
             (Outcome::Refused(Refusal::NeverBlock), State::Problem, "in never-block: a\\nb"),
             (Outcome::Unverified, State::Problem, "(unverified): a\\nb"),
             (Outcome::Unavailable, State::Problem, "(unavailable): a\\nb"),
