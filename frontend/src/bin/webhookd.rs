@@ -11,7 +11,7 @@ use clap::Parser;
 #[command(name = "webhookd", version, after_help = EXAMPLES)]
 struct Arguments {
     /// Configuration, TOML
-    #[arg(long, value_name = "FILE", default_value = "/etc/webhookd/webhookd.toml")]
+    #[arg(long, value_name = "FILE", default_value = frontend::server::config::FILE)]
     config: PathBuf,
     /// Validate the configuration, certificate and tokens, and exit
     #[arg(long)]

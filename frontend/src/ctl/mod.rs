@@ -250,6 +250,12 @@ fn explained(error: &PrivdError) -> String {
     format!("{error}{advice}")
 }
 
+/// Where both daemons' configuration is.
+const DIRECTORY: &str = "/etc/webhookd";
+/// Where webhookd looks.
+const WEBHOOKD_TOML: &str = crate::server::config::FILE;
+/// Where webhook-privd looks.
+const PRIVD_TOML: &str = "/etc/webhookd/privd.toml";
 /// How long a command waits for privd to come back.
 const PATIENCE: Duration = Duration::from_secs(2);
 

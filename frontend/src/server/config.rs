@@ -240,6 +240,8 @@ enum Problem {
     Bytes(String),
 }
 
+/// Where webhookd looks, unless told otherwise.
+pub const FILE: &str = "/etc/webhookd/webhookd.toml";
 const MIN_BODY: usize = 1 << 10;
 const MAX_BODY: usize = 64 << 20;
 

@@ -7,9 +7,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::ctl::check::finding::{Finding, Findings};
-use crate::ctl::check::host::{FRONTEND, Host, PRIVD};
+use crate::ctl::check::host::Host;
 use crate::ctl::outside::{Unreadable, read, shown_path};
 use crate::ctl::program::{ProgramError, run};
+use crate::ctl::{DIRECTORY, PRIVD_TOML, WEBHOOKD_TOML};
 
 /// Whom a file is for.
 #[derive(Clone, Copy)]
@@ -28,9 +29,9 @@ pub(super) fn owners_and_modes(host: &Host) -> Findings {
     let config = host.frontend()?;
     let group = host.group()?.as_raw();
     let mut expected: Vec<(PathBuf, Kind)> = vec![
-        ("/etc/webhookd".into(), Kind::Public),
-        (FRONTEND.into(), Kind::Public),
-        (PRIVD.into(), Kind::Written),
+        (DIRECTORY.into(), Kind::Public),
+        (WEBHOOKD_TOML.into(), Kind::Public),
+        (PRIVD_TOML.into(), Kind::Written),
         (config.token_file.clone(), Kind::Secret),
         (config.tls.certificate.clone(), Kind::Public),
         (config.tls.key.clone(), Kind::Secret),
@@ -93,8 +94,8 @@ fn judge(path: &Path, kind: Kind, found: (u32, u32, u32), webhookd: u32) -> Opti
 pub(super) fn configurations(_: &Host) -> Findings {
     let mut findings = Vec::new();
     for (name, file, take_over) in [
-        ("webhookd", FRONTEND, "systemctl restart webhookd"),
-        ("webhook-privd", PRIVD, "systemctl restart webhook-privd"),
+        ("webhookd", WEBHOOKD_TOML, "systemctl restart webhookd"),
+        ("webhook-privd", PRIVD_TOML, "systemctl restart webhook-privd"),
     ] {
         findings.push(match run(name, &["--check", "--config", file]) {
             Ok(printed) if printed.success => {

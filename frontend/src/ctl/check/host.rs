@@ -7,15 +7,10 @@ use protocol::Status;
 use serde::Deserialize;
 
 use crate::ctl::check::finding::Unmade;
-use crate::ctl::explained;
 use crate::ctl::outside::{read, shown};
+use crate::ctl::{PRIVD_TOML, WEBHOOKD_TOML, explained};
 use crate::privd_client::{DEFAULT_SOCKET, PrivdError};
 use crate::server::config::Config;
-
-/// webhookd's configuration.
-pub(super) const FRONTEND: &str = "/etc/webhookd/webhookd.toml";
-/// privd's configuration.
-pub(super) const PRIVD: &str = "/etc/webhookd/privd.toml";
 
 /// The host as it was found. What could not be read fails only the checks that need it.
 pub(super) struct Host {
@@ -27,7 +22,7 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn new(status: Result<Status, PrivdError>) -> Self {
         Self {
-            frontend: Config::load(Path::new(FRONTEND)).map_err(|error| error.to_string()),
+            frontend: Config::load(Path::new(WEBHOOKD_TOML)).map_err(|error| error.to_string()),
             privd: PrivdKeys::load().map_err(|error| error.to_string()),
             status: status.map_err(|error| explained(&error)),
         }
@@ -83,8 +78,8 @@ enum UserKey {
 
 impl PrivdKeys {
     fn load() -> Result<Self, Unmade> {
-        toml::from_str(&read(PRIVD)?)
-            .map_err(|error| Unmade::Because(format!("{PRIVD}: {}", shown(error.message()))))
+        toml::from_str(&read(PRIVD_TOML)?)
+            .map_err(|error| Unmade::Because(format!("{PRIVD_TOML}: {}", shown(error.message()))))
     }
 }
 

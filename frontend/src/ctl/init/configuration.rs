@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::ctl::init::DEFAULT_DIRECTORY;
+use crate::ctl::DIRECTORY;
 use crate::ctl::init::folder::Kind;
 use crate::ctl::init::protection::Entry;
 
@@ -15,7 +15,7 @@ pub(super) fn webhookd(folder: &Path, own: &[String]) -> String {
             format!("{}{own}]", shipped.trim_end_matches(']'))
         });
     }
-    if folder != Path::new(DEFAULT_DIRECTORY) {
+    if folder != Path::new(DIRECTORY) {
         for (key, kind) in
             [("token-file", Kind::Token), ("certificate", Kind::Cert), ("key", Kind::Key)]
         {
@@ -39,7 +39,7 @@ pub(super) fn privd(folder: &Path, protected: &[Entry]) -> String {
 /// The units make the folders of the audit logs. Whoever runs the daemons from elsewhere may have
 /// none, and no daemon starts without its audit log.
 fn with_log(text: String, folder: &Path) -> String {
-    if folder == Path::new(DEFAULT_DIRECTORY) {
+    if folder == Path::new(DIRECTORY) {
         return text;
     }
     text.replace("\naudit-log = ", "\n#audit-log = ")

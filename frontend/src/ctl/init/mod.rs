@@ -34,7 +34,7 @@ pub(super) use crate::ctl::init::error::InitError;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Where everything goes
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIRECTORY)]
+    #[arg(long, value_name = "DIR", default_value = super::DIRECTORY)]
     directory: PathBuf,
     /// The group that may read token and key
     #[arg(long, value_name = "NAME", default_value = "webhookd")]
@@ -187,6 +187,3 @@ impl Arguments {
         self.show_token || std::io::IsTerminal::is_terminal(&std::io::stdout())
     }
 }
-
-/// Where the daemons look.
-const DEFAULT_DIRECTORY: &str = "/etc/webhookd";

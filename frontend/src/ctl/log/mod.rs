@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "OUTCOME", value_parser = outcomes())]
     outcome: Option<String>,
     /// Where webhookd.toml and privd.toml are, whose audit-log says where the logs are
-    #[arg(long, value_name = "DIR", default_value = "/etc/webhookd")]
+    #[arg(long, value_name = "DIR", default_value = super::DIRECTORY)]
     directory: PathBuf,
     /// Read this log instead, with its rotated parts; can be given again
     #[arg(long = "file", value_name = "FILE", conflicts_with = "directory")]

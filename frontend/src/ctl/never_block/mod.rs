@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[command(subcommand)]
     what: What,
     /// webhook-privd's configuration
-    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
+    #[arg(long, global = true, value_name = "FILE", default_value = super::PRIVD_TOML)]
     config: PathBuf,
 }
 
@@ -220,8 +220,6 @@ impl NeverBlockError {
     }
 }
 
-/// Where privd looks.
-const DEFAULT_FILE: &str = "/etc/webhookd/privd.toml";
 const NOT_LIFTED: &str = "not every block of what is protected now could be lifted yet; \
     webhook-privd tries again, and `webhookctl list` shows what is left";
 const ELSEWHERE: &str = "webhook-privd read another file than this one: is --config right? \

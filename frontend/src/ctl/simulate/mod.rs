@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TYPE", default_value = "application/json")]
     content_type: String,
     /// webhookd's configuration: it says how large a body may be
-    #[arg(long, value_name = "FILE", default_value = "/etc/webhookd/webhookd.toml")]
+    #[arg(long, value_name = "FILE", default_value = super::WEBHOOKD_TOML)]
     config: PathBuf,
 }
 

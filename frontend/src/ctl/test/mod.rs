@@ -23,8 +23,8 @@ use crate::ctl::output::{Line, Output};
 use crate::ctl::test::alert::Alert;
 use crate::ctl::test::undo::Undo;
 use crate::ctl::test::webhook::Webhook;
-use crate::ctl::token::{CONFIG, Given};
-use crate::ctl::{CtlError, Done, trial};
+use crate::ctl::token::Given;
+use crate::ctl::{CtlError, Done, WEBHOOKD_TOML, trial};
 use crate::privd_client::PrivdClient;
 
 /// What to try.
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDR", value_parser = nobodys)]
     address: Option<Target>,
     /// webhookd's configuration
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = WEBHOOKD_TOML)]
     config: PathBuf,
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// webhookd's configuration
-    #[arg(long, global = true, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, global = true, value_name = "FILE", default_value = super::WEBHOOKD_TOML)]
     config: PathBuf,
     #[command(subcommand)]
     action: Action,
@@ -178,6 +178,3 @@ fn tell_revoked(name: &str, others: &[String], output: &Output) -> std::io::Resu
     }
     output.print(&Revoked { name, still_in_as: others }, &lines)
 }
-
-/// Where webhookd looks.
-pub(super) const CONFIG: &str = "/etc/webhookd/webhookd.toml";
