@@ -1,9 +1,10 @@
 //! One batch: what each target needs, why, and what came of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use protocol::{Block, BlockInfo, Enforced, EventId, LiftOutcome, Outcome, Target, Text, Until};
 
+use crate::blocks::Blocks;
 use crate::clock::Now;
 use crate::peer::Peer;
 use firewall::{Change, Effect, Mark};
@@ -119,11 +120,11 @@ impl Batch {
 
     /// What is to be durable before anything is tried: blocks that begin, and blocks that are to
     /// go. Should privd end before their rules are gone, these are nobody's and go later.
-    pub fn begin(&mut self, blocks: &BTreeMap<Target, Live>) -> Entry {
+    pub fn begin(&mut self, blocks: &Blocks) -> Entry {
         let mut entry = std::mem::take(&mut self.entry);
         for item in &mut self.items {
             let target = item.change.target();
-            match (item.change.is_block(), blocks.get(&target)) {
+            match (item.change.is_block(), blocks.get(target)) {
                 (true, _) if item.why == Why::New => entry.added.extend(item.live.clone()),
                 (false, Some(live)) => {
                     entry.removed.push(target);

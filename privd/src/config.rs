@@ -37,11 +37,11 @@ pub struct Config {
     /// For how long blocks hold: at each offence of a target the next, then the last.
     #[serde(deserialize_with = "terms")]
     pub block_for: Vec<Term>,
-    /// Live blocks at most.
-    pub max_blocks: usize,
-    /// New blocks that the frontend may ask for in a minute.
+    /// Live blocks at most; see [`Config::max_blocks`].
+    pub max_blocks: Option<usize>,
+    /// See [`Config::max_new_blocks_per_minute`].
     #[serde(deserialize_with = "rate")]
-    pub max_new_blocks_per_minute: u32,
+    pub max_new_blocks_per_minute: Option<u32>,
     /// Whether a new block ends what is already open.
     pub cut_connections: bool,
     /// How often rules and kernel are read back without being asked.
@@ -65,8 +65,8 @@ impl Default for Config {
             widest_v6: Within(48),
             ipv6_prefix: Within(128),
             block_for: vec![Term::Permanent],
-            max_blocks: 2000,
-            max_new_blocks_per_minute: 600,
+            max_blocks: None,
+            max_new_blocks_per_minute: None,
             cut_connections: true,
             reconcile_every: Duration::from_mins(1),
             ledger: AbsolutePath("/var/lib/webhook-privd/ledger.redb".into()),
@@ -82,6 +82,22 @@ impl Config {
     /// A sentence that names the file, the key and the mend.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::read(path).map_err(|problem| ConfigError { path: path.to_owned(), problem })
+    }
+
+    /// Live blocks at most: what the engine is good for, unless told otherwise.
+    pub fn max_blocks(&self) -> usize {
+        self.max_blocks.unwrap_or(match self.firewall {
+            Engine::Ufw => 2_000,
+            Engine::Nftables => 1_000_000,
+        })
+    }
+
+    /// New blocks that the frontend may ask for in a minute, likewise.
+    pub fn max_new_blocks_per_minute(&self) -> u32 {
+        self.max_new_blocks_per_minute.unwrap_or(match self.firewall {
+            Engine::Ufw => 600,
+            Engine::Nftables => 600_000,
+        })
     }
 
     fn read(path: &Path) -> Result<Self, Problem> {
@@ -106,11 +122,13 @@ impl Config {
 }
 
 /// The engines there are.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Engine {
     /// One ufw rule a block and direction.
     Ufw,
+    /// A table of our own in nf_tables.
+    Nftables,
 }
 
 /// An account as the file names it.
@@ -235,9 +253,9 @@ fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
     humantime::parse_duration(if text.len() > LONGEST_DURATION { "" } else { text })
 }
 
-fn rate<'de, D: Deserializer<'de>>(key: D) -> Result<u32, D::Error> {
+fn rate<'de, D: Deserializer<'de>>(key: D) -> Result<Option<u32>, D::Error> {
     let rate = u32::deserialize(key)?;
-    (rate > 0).then_some(rate).ok_or_else(|| D::Error::custom("must be at least 1"))
+    (rate > 0).then_some(Some(rate)).ok_or_else(|| D::Error::custom("must be at least 1"))
 }
 
 /// toml draws its errors over several lines; a sentence and a log line have one.
@@ -323,10 +341,10 @@ mod tests {
         assert!(config.enforce && config.cut_connections);
         assert_eq!(config.reconcile_every, Duration::from_mins(1));
         assert_eq!((config.widest_v4.0, config.widest_v6.0), (24, 48));
-        assert_eq!((config.ipv6_prefix.0, config.max_blocks), (128, 2000));
+        assert_eq!((config.ipv6_prefix.0, config.max_blocks()), (128, 2000));
         assert_eq!(
-            (config.block_for, config.max_new_blocks_per_minute),
-            (vec![Term::Permanent], 600)
+            (&config.block_for, config.max_new_blocks_per_minute()),
+            (&vec![Term::Permanent], 600)
         );
         let shipped = parse("block-for = [\"1d\", \"7d\", \"permanent\"]").unwrap().block_for;
         let days = |days: u32| Term::seconds(days * 86_400).unwrap();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use logging::Journal;
 use protocol::{
-    Block, Durations, Lift, LiftOutcome, Outcome, Reloaded, Reply, Target, Text, Unblock, Until,
-    Verdict, Which,
+    Block, Durations, Lift, LiftOutcome, Outcome, Reloaded, Reply, Target, Text, Unblock, Verdict,
+    Which,
 };
 use slog::{Logger, error, warn};
 
@@ -22,8 +22,8 @@ use crate::peer::Peer;
 use crate::protected::Protected;
 use crate::quota::Bucket;
 use crate::reconcile::UPKEEP_PAUSE;
-use crate::snapshot::{Published, Snapshot};
-use firewall::{Firewall, pulse};
+use crate::snapshot::{Published, Shared, Snapshot};
+use firewall::{Change, Firewall, Mark, pulse};
 use ledger::{Entry, Ledger, Records};
 
 /// What the enforcer is asked to do.
@@ -76,14 +76,17 @@ pub struct Enforcer {
     pub(crate) repairs: Bucket,
     /// Times since boot.
     pub(crate) next_look: Duration,
+    /// When the last look began, and how long it took.
+    pub(crate) looked: Duration,
+    pub(crate) look_took: Duration,
+    /// The engine that held the blocks before, until all of them are in force in this one.
+    pub(crate) retiring: Option<Box<dyn Firewall>>,
     /// Not before this is anything done that nobody asked for.
     pub(crate) next_upkeep: Duration,
     /// Whether a look found reason to go through all blocks.
     pub(crate) sweep: bool,
     /// Whether the table is nearly full, which has been said.
     filling: bool,
-    /// When the first block ends, in seconds since the Unix epoch.
-    pub(crate) next_end: u64,
     pub(crate) state: Snapshot,
     pub(crate) published: Arc<Published>,
     pub(crate) journal: Arc<Journal>,
@@ -101,11 +104,12 @@ impl Enforcer {
         journal: Arc<Journal>,
     ) -> Self {
         let now = clock();
-        let quota = Bucket::new(config.max_new_blocks_per_minute, now.steady);
+        let quota = Bucket::new(config.max_new_blocks_per_minute(), now.steady);
         let state = Snapshot {
-            blocks: Arc::new(records.blocks),
-            ended: Arc::new(records.ended),
-            immune: Arc::new(records.immune),
+            firewall: engine.name(),
+            blocks: Shared::new(records.blocks.into_values().collect()),
+            ended: Shared::new(records.ended),
+            immune: Shared::new(records.immune),
             protected: Arc::default(),
             config: Arc::new(config),
             problem: None,
@@ -126,14 +130,34 @@ impl Enforcer {
             settled: now.steady,
             repairs: Bucket::new(REPAIRS_PER_MINUTE, now.steady),
             next_look: now.steady,
+            looked: now.steady,
+            look_took: Duration::ZERO,
+            retiring: None,
             next_upkeep: now.steady,
             sweep: false,
             filling: false,
-            next_end: 0,
             state,
             published,
             log: journal.log.clone(),
             journal,
+        }
+    }
+
+    /// Before anybody is served: has the engine put in force at once what the ledger says, and lets
+    /// another engine's rules go when all of it is.
+    pub fn load(&mut self, other: Box<dyn Firewall>) {
+        self.retiring = Some(other);
+        let now = (self.clock)();
+        let blocks = self.state.blocks.read();
+        let live = blocks.iter().filter(|live| !live.is_over(now.wall));
+        let live: Vec<(Target, Mark)> =
+            live.map(|live| (live.info.target, Mark::new(live.event, live.info.until))).collect();
+        drop(blocks);
+        if !self.adopted || !self.state.config.enforce {
+            return;
+        }
+        if let Err(problem) = self.engine.load(&live) {
+            error!(self.log, "blocks could not be put in force at once; it is tried again"; "why" => %problem);
         }
     }
 
@@ -150,6 +174,7 @@ impl Enforcer {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => {
                     self.settle();
+                    self.notice();
                     None
                 }
                 Err(RecvTimeoutError::Disconnected) => return End::Stopped,
@@ -176,8 +201,18 @@ impl Enforcer {
         if now.steady >= due && self.engine.is_unsettled() {
             self.settled = now.steady;
             self.engine.settle();
-            self.judge(now);
+            self.judge(now, None);
             self.publish();
+        }
+    }
+
+    /// What no file tells of shows within a moment too, unless looking takes so long that there would
+    /// be time for nothing else.
+    fn notice(&mut self) {
+        let now = (self.clock)();
+        let pause = self.look_took.saturating_mul(LOOK_PAUSE);
+        if !self.state.stamp.is_current() && now.steady >= self.looked.saturating_add(pause) {
+            self.next_look = now.steady;
         }
     }
 
@@ -205,7 +240,7 @@ impl Enforcer {
                 Order::Block(peer, block, answer) => blocks.push((peer, block, answer)),
                 Order::Unblock(peer, unblock, answer) => lifts.push((peer, unblock, answer)),
                 Order::Reload(config, answer) => {
-                    self.quota.change(config.max_new_blocks_per_minute, now.steady);
+                    self.quota.change(config.max_new_blocks_per_minute(), now.steady);
                     self.state.config = Arc::from(config);
                     (self.next_look, self.next_upkeep) = (now.steady, now.steady);
                     reloads.extend(answer);
@@ -300,7 +335,7 @@ impl Enforcer {
         if batch.items.is_empty() && batch.entry.is_empty() {
             return;
         }
-        let begun = batch.begin(&self.state.blocks);
+        let begun = batch.begin(&self.state.blocks.read());
         if !begun.is_empty()
             && let Err(problem) = self.commit(begun)
         {
@@ -325,7 +360,9 @@ impl Enforcer {
         if batch.is_pending() {
             self.next_look = now.steady.saturating_add(TICK);
         }
-        self.judge(now);
+        let changed: Vec<Target> = changes.iter().map(Change::target).collect();
+        let one_by_one = !self.engine.others_changed();
+        self.judge(now, one_by_one.then_some(&changed));
         self.publish();
         // Last: with many connections it takes a while, and what is blocked is known by now.
         let (targets, words): (Vec<Target>, Vec<&mut Text>) = batch.standing().unzip();
@@ -349,20 +386,19 @@ impl Enforcer {
 
     fn absorb(&mut self, entry: Entry) {
         self.adopted |= entry.adopted;
-        let blocks = Arc::make_mut(&mut self.state.blocks);
-        entry.removed.iter().for_each(|target| drop(blocks.remove(target)));
-        blocks.extend(entry.added.into_iter().map(|live| (live.info.target, live)));
-        // A copy for each picture that is still held: only where there is something to write.
-        if !entry.ended.is_empty() {
-            let all = Arc::make_mut(&mut self.state.ended);
-            for (target, ended) in entry.ended {
-                match ended {
-                    Some(ended) => drop(all.insert(target, ended)),
-                    None => drop(all.remove(&target)),
-                }
+        let mut blocks = self.state.blocks.write();
+        entry.removed.iter().for_each(|target| blocks.remove(*target));
+        entry.added.into_iter().for_each(|live| blocks.insert(live));
+        drop(blocks);
+        let mut all = self.state.ended.write();
+        for (target, ended) in entry.ended {
+            match ended {
+                Some(ended) => drop(all.insert(target, ended)),
+                None => drop(all.remove(&target)),
             }
         }
-        let immune = Arc::make_mut(&mut self.state.immune);
+        drop(all);
+        let mut immune = self.state.immune.write();
         for (target, until) in entry.immune {
             match until {
                 Some(until) => drop(immune.insert(target, until)),
@@ -382,11 +418,6 @@ impl Enforcer {
     }
 
     pub(crate) fn publish(&mut self) {
-        let ends = self.state.blocks.values().filter_map(|live| match live.info.until {
-            Until::Permanent => None,
-            Until::At(end) => Some(end),
-        });
-        self.next_end = ends.min().unwrap_or(u64::MAX);
         self.warn_of_a_full_table();
         self.state.stamp = self.engine.stamp();
         self.published.publish(self.state.clone());
@@ -394,7 +425,7 @@ impl Enforcer {
 
     /// Once each time that it fills up so far: there is time left to raise the number.
     fn warn_of_a_full_table(&mut self) {
-        let (live, most) = (self.state.blocks.len(), self.state.config.max_blocks);
+        let (live, most) = (self.state.blocks.read().len(), self.state.config.max_blocks());
         let before = self.filling;
         self.filling = live.saturating_mul(100) > most.saturating_mul(NEARLY_FULL);
         if self.filling && !before {
@@ -412,6 +443,8 @@ const BATCH: usize = 1024;
 const TOGETHER: Duration = Duration::from_millis(20);
 /// Per cent of `max-blocks`.
 const NEARLY_FULL: usize = 80;
+/// Looks take one part in so many of the time.
+const LOOK_PAUSE: u32 = 20;
 /// Blocks end within two of these.
 const TICK: Duration = Duration::from_secs(1);
 /// Somebody who keeps taking our rules away is met at this rate, not in a race.

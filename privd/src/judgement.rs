@@ -10,11 +10,11 @@ use crate::snapshot::Snapshot;
 
 /// What one target needs, as far as policy and ledger say.
 #[derive(Debug)]
-pub enum Need<'a> {
+pub enum Need {
     /// Nothing: policy says no.
     Denied(Denial),
     /// It has a live block, which may have to be looked at again.
-    Live(&'a Live),
+    Live(Box<Live>),
     /// A new block.
     New {
         /// How it would be blocked.
@@ -26,15 +26,18 @@ pub enum Need<'a> {
 
 impl Snapshot {
     /// Decides about one target; `wish` is how long the asker would have it blocked.
-    pub fn need(&self, target: Target, asker: Asker, wish: Option<Term>) -> Need<'_> {
-        let decided = policy::decide(target, asker, &self.protected, &self.immune, &self.config);
+    pub fn need(&self, target: Target, asker: Asker, wish: Option<Term>) -> Need {
+        let decided =
+            policy::decide(target, asker, &self.protected, &self.immune.read(), &self.config);
         let target = match decided {
             Ok(target) => target,
             Err(denial) => return Need::Denied(denial),
         };
-        if let Some(live) = self.blocks.get(&target).filter(|live| !live.is_over(asker.wall)) {
-            return Need::Live(live);
+        let blocks = self.blocks.read();
+        if let Some(live) = blocks.get(target).filter(|live| !live.is_over(asker.wall)) {
+            return Need::Live(Box::new(live.clone()));
         }
+        drop(blocks);
         let offences = self.offences(target, asker.wall);
         let until = match policy::term(wish, asker.role, offences, &self.config) {
             Term::Permanent => Until::Permanent,
@@ -47,8 +50,8 @@ impl Snapshot {
 
     /// Why the frontend gets no further block beside these many new ones, if so.
     pub fn full(&self, role: Role, new: usize) -> Option<Text> {
-        let most = self.config.max_blocks;
-        let full = role == Role::Frontend && self.blocks.len().saturating_add(new) >= most;
+        let most = self.config.max_blocks();
+        let full = role == Role::Frontend && self.blocks.read().len().saturating_add(new) >= most;
         full.then(|| Text::truncated(&format!("the table is full: max-blocks = {most}")))
     }
 
@@ -66,9 +69,10 @@ impl Snapshot {
         let asker = Asker { role: Role::Frontend, requester: None, wall, exact: false };
         let enforced = policy::widened(target, &self.config);
         Shown {
-            block: self.around(target).map(|live| live.info.clone()),
+            block: self.blocks.read().around(target).map(|live| live.info.clone()),
             offences: self.offences(enforced, wall).max(self.offences(target, wall)),
-            immune_until: policy::immunity(target, &self.immune, wall).map(|(_, until)| until),
+            immune_until: policy::immunity(target, &self.immune.read(), wall)
+                .map(|(_, until)| until),
             verdict: self.verdict(target, asker, None),
         }
     }
@@ -111,11 +115,12 @@ impl Snapshot {
     /// Blocks of this target that ended by themselves before its live one, or at all; one that is
     /// ending now included.
     fn offences(&self, target: Target, wall: u64) -> u32 {
-        match self.blocks.get(&target) {
+        match self.blocks.read().get(target) {
             Some(over) if over.is_over(wall) => over.info.offences.saturating_add(1),
             Some(live) => live.info.offences,
             None => {
-                let ended = self.ended.get(&target);
+                let ended = self.ended.read();
+                let ended = ended.get(&target);
                 let fresh = ended.filter(|ended| ended.last.saturating_add(MEMORY) > wall);
                 fresh.map_or(0, |ended| ended.offences)
             }

@@ -9,6 +9,7 @@
 pub mod acceptor;
 pub mod audit;
 pub mod batch;
+pub mod blocks;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -45,6 +46,8 @@ use crate::config::{Config, Engine};
 use crate::enforcer::{End, Enforcer, Order};
 use crate::listener::Listener;
 use crate::reload::Reload;
+use firewall::Firewall;
+use firewall::nft::Nft;
 use firewall::program::Program;
 use firewall::ufw::Ufw;
 use ledger::{Ledger, LedgerError, Records};
@@ -83,10 +86,15 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     privilege::enter_domain(&log);
     info!(log, "webhook-privd starts"; "version" => env!("CARGO_PKG_VERSION"),
         "live_blocks" => opened.1.blocks.len(), "enforce" => config.enforce);
-    let Engine::Ufw = config.firewall;
-    let engine = Box::new(Ufw::new(config.cut_connections, &config.ledger.0, log.clone()));
-    let enforcer =
+    let ufw = Box::new(Ufw::new(config.cut_connections, &config.ledger.0, log.clone()));
+    let nft = Box::new(Nft::new(log.clone()));
+    let (engine, other): (Box<dyn Firewall>, Box<dyn Firewall>) = match config.firewall {
+        Engine::Ufw => (ufw, nft),
+        Engine::Nftables => (nft, ufw),
+    };
+    let mut enforcer =
         Enforcer::new(engine, opened, config, Box::new(clock::now), Arc::clone(&journal));
+    enforcer.load(other);
     let published = enforcer.published();
     let (orders, queue) = sync_channel(QUEUE);
     let working = spawn("enforcer", move || {

@@ -2,7 +2,6 @@
 //! what is over, and takes away what nobody wants.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{BlockInfo, Target, Text, Until};
@@ -18,6 +17,7 @@ use ledger::{Entry, Live};
 impl Enforcer {
     /// Reads everything back, and decides when to look again.
     pub(crate) fn look(&mut self, now: Now) {
+        let started = (self.clock)().steady;
         let looked = self.engine.look();
         // Also while the firewall is off: what is protected is asked for all the same.
         let gathered = self.gather();
@@ -43,31 +43,49 @@ impl Enforcer {
             self.forget(now);
         }
         self.sweep = true;
-        let came = self.judge(now);
+        let came = if self.engine.others_changed() { self.judge(now, None) } else { Vec::new() };
         // Whoever loaded their rules may not have cut what was open.
         let problems = self.engine.cut(&came);
         if let Some(problem) = problems.iter().find(|problem| !problem.is_empty()) {
             warn!(self.log, "connections of blocks that came into force"; "why" => %problem);
         }
+        self.looked = now.steady;
+        self.look_took = (self.clock)().steady.saturating_sub(started);
         self.publish();
+        self.retire();
     }
 
-    /// Brings every block up to what was read back last; returns those that have come into force.
-    /// Where one was lost since, all is looked at again; what cannot be mended waits for the next
-    /// look.
-    pub(crate) fn judge(&mut self, now: Now) -> Vec<Target> {
+    /// Once every block is in force here, the engine before lets go of its own.
+    fn retire(&mut self) {
+        let whole = self.state.problem.is_none() && self.state.blocks.read().missing().is_empty();
+        let Some(mut before) = self.retiring.take_if(|_| whole && self.adopted) else { return };
+        if let Err(problem) = before.retire() {
+            warn!(self.log, "what another engine held stays for now"; "engine" => before.name(),
+                "why" => %problem);
+            self.retiring = Some(before);
+        }
+    }
+
+    /// Brings every block, or these, up to what was read back last; returns those that have come into
+    /// force. Where one was lost since, all is looked at again; what cannot be mended waits for the
+    /// next look.
+    pub(crate) fn judge(&mut self, now: Now, these: Option<&Vec<Target>>) -> Vec<Target> {
         let mut came = Vec::new();
         let mut lost = 0_u64;
-        for (target, live) in Arc::make_mut(&mut self.state.blocks) {
-            let effect = self.engine.judge(*target);
-            let drifted = live.info.in_force && !effect.holds();
+        let all = || self.state.blocks.read().iter().map(|live| live.info.target).collect();
+        let targets: Vec<Target> = these.map_or_else(all, Clone::clone);
+        let effects = self.engine.judge(&targets);
+        let mut blocks = self.state.blocks.write();
+        for (target, effect) in targets.into_iter().zip(effects) {
+            let before = blocks.note(target, effect.holds());
+            let drifted = before == Some(true) && !effect.holds();
             lost = lost
                 .saturating_add(u64::from(drifted && !matches!(effect, Effect::Unavailable(_))));
-            if !live.info.in_force && effect.holds() {
-                came.push(*target);
+            if before == Some(false) && effect.holds() {
+                came.push(target);
             }
-            live.info.in_force = effect.holds();
         }
+        drop(blocks);
         if lost > 0 {
             self.state.drift = self.state.drift.saturating_add(lost);
             warn!(self.log, "blocks are missing from the firewall"; "blocks" => lost, "since_start" => self.state.drift);
@@ -85,7 +103,8 @@ impl Enforcer {
             return;
         }
         let moved = |time: u64| time.saturating_add(now.wall).saturating_sub(expected);
-        let of_this_run = self.state.blocks.values().filter(|live| live.of_this_run);
+        let blocks = self.state.blocks.read();
+        let of_this_run = blocks.iter().filter(|live| live.of_this_run);
         let shifted = of_this_run.cloned().map(|mut live| {
             live.info.since = moved(live.info.since);
             if let Until::At(end) = live.info.until {
@@ -94,6 +113,7 @@ impl Enforcer {
             live
         });
         let entry = Entry { added: shifted.collect(), ..Entry::default() };
+        drop(blocks);
         warn!(self.log, "the clock was set: blocks begun since the start move along";
             "from" => expected, "to" => now.wall, "blocks" => entry.added.len());
         self.began = Now { wall: now.wall, steady: now.steady };
@@ -112,7 +132,7 @@ impl Enforcer {
         }
         let mut found = BTreeMap::new();
         for rule in self.engine.found() {
-            if !self.state.blocks.contains_key(&rule.target) {
+            if self.state.blocks.read().get(rule.target).is_none() {
                 found.entry(rule.target).or_insert(rule.mark);
             }
         }
@@ -143,15 +163,19 @@ impl Enforcer {
 
     /// Immunities that are over, and offences that are long ago.
     fn forget(&mut self, now: Now) {
-        let over = self.state.immune.iter().filter(|(_, until)| **until <= now.wall);
-        let mut old: Vec<_> =
-            self.state.ended.iter().map(|(target, ended)| (ended.last, *target)).collect();
+        let immune = self.state.immune.read();
+        let over = immune.iter().filter(|(_, until)| **until <= now.wall);
+        let over = over.map(|(target, _)| (*target, None)).collect();
+        drop(immune);
+        let ended = self.state.ended.read();
+        let mut old: Vec<_> = ended.iter().map(|(target, ended)| (ended.last, *target)).collect();
+        drop(ended);
         old.sort_unstable();
         let too_many = old.len().saturating_sub(MOST_ENDED);
         let long_ago = old.partition_point(|(last, _)| last.saturating_add(MEMORY) <= now.wall);
         old.truncate(too_many.max(long_ago));
         let entry = Entry {
-            immune: over.map(|(target, _)| (*target, None)).collect(),
+            immune: over,
             ended: old.into_iter().map(|(_, target)| (target, None)).collect(),
             ..Entry::default()
         };
@@ -162,8 +186,9 @@ impl Enforcer {
 
     /// Live blocks of what is protected.
     pub(crate) fn to_be_spared(&self) -> Vec<Target> {
-        let protected = |target: &&Target| self.state.protected.covers(**target).is_some();
-        self.state.blocks.keys().filter(protected).copied().collect()
+        let blocks = self.state.blocks.read();
+        let targets = blocks.iter().map(|live| live.info.target);
+        targets.filter(|target| self.state.protected.covers(*target).is_some()).collect()
     }
 
     /// Adds to a batch what is due: beside other work it costs no run of its own.
@@ -172,26 +197,23 @@ impl Enforcer {
         if now.steady < self.next_upkeep || self.state.problem.is_some() {
             return;
         }
-        let blocks = Arc::clone(&self.state.blocks);
-        if self.next_end <= now.wall {
-            let over = blocks.iter().filter(|(_, live)| live.is_over(now.wall));
-            over.for_each(|(target, _)| batch.lift(Why::Expired, *target));
-        }
+        self.state.blocks.read().over(now.wall).for_each(|target| batch.lift(Why::Expired, target));
         if !sweep {
             return;
         }
         self.to_be_spared().into_iter().for_each(|target| batch.lift(Why::Protected, target));
         let found = self.engine.found().into_iter().map(|rule| rule.target);
-        let orphans = found.filter(|target| self.adopted && !blocks.contains_key(target));
+        let blocks = self.state.blocks.read();
+        let orphans = found.filter(|target| self.adopted && blocks.get(*target).is_none());
         orphans.for_each(|target| batch.lift(Why::Orphaned, target));
-        let missing: Vec<&Live> = blocks.values().filter(|live| !live.info.in_force).collect();
+        let missing = blocks.missing();
         if missing.is_empty() || !self.state.config.enforce {
             return;
         }
         match self.repairs.take(now.steady) {
-            Ok(()) => missing
-                .into_iter()
-                .for_each(|live| drop(batch.add(Why::Missing, live.clone(), false))),
+            Ok(()) => missing.iter().filter_map(|target| blocks.get(*target)).for_each(|live| {
+                batch.add(Why::Missing, live.clone(), false);
+            }),
             Err(wait) => {
                 let wait = Duration::from_secs(u64::from(wait));
                 self.next_look = self.next_look.min(now.steady.saturating_add(wait));

@@ -38,7 +38,7 @@ impl Enforcer {
                 if observing {
                     return Plan::Settled(Outcome::WouldBlock(enforced), Text::default());
                 }
-                return batch.add(Why::Asked, live.clone(), block.adopt);
+                return batch.add(Why::Asked, *live, block.adopt);
             }
             Need::New { enforced, offences } => new_block(enforced, offences, (peer, block), now),
         };
@@ -57,18 +57,19 @@ impl Enforcer {
         {
             return Plan::Settled(Outcome::OverQuota { retry_after_seconds }, Text::default());
         }
-        if self.state.immune.contains_key(&target) {
+        if self.state.immune.read().contains_key(&target) {
             batch.entry.immune.push((target, None));
         }
         batch.add(Why::New, wanted, block.adopt)
     }
 
     pub(crate) fn plan_lifts(&self, now: Now, unblock: &Unblock, batch: &mut Batch) -> Vec<Target> {
+        let blocks = self.state.blocks.read();
         let targets: Vec<Target> = match &unblock.which {
-            Which::All => self.state.blocks.keys().copied().collect(),
+            Which::All => blocks.iter().map(|live| live.info.target).collect(),
             Which::Targets(targets) => targets.as_slice().to_vec(),
             Which::Rule(name) => {
-                let of_it = self.state.blocks.values().filter(|live| live.info.rule_name == *name);
+                let of_it = blocks.iter().filter(|live| live.info.rule_name == *name);
                 of_it.map(|live| live.info.target).collect()
             }
         };
@@ -85,7 +86,7 @@ impl Enforcer {
         let (outcome, mut detail) = batch.lifted(target);
         if outcome == LiftOutcome::NotBlocked
             && detail.is_empty()
-            && let Some(around) = self.state.around(target)
+            && let Some(around) = self.state.blocks.read().around(target)
         {
             let words =
                 format!("it lies in {}, which is blocked: unblock that", around.info.target);

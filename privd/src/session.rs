@@ -166,28 +166,27 @@ impl Session {
     fn list(&self, list: List) -> Page {
         let snapshot = self.published.read();
         let limit = usize::from(list.limit.min(Page::MAX_BLOCKS));
-        let start = list.after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let mut rows = snapshot.blocks.range((start, std::ops::Bound::Unbounded));
+        let all = snapshot.blocks.read();
+        let mut rows = all.after(list.after);
         let blocks: Vec<BlockInfo> =
-            rows.by_ref().take(limit).map(|(_, live)| live.info.clone()).collect();
-        let total = u64::try_from(snapshot.blocks.len()).unwrap_or(u64::MAX);
+            rows.by_ref().take(limit).map(|live| live.info.clone()).collect();
+        let total = u64::try_from(all.len()).unwrap_or(u64::MAX);
         Page { blocks, total, more: rows.next().is_some() }
     }
 
     fn status(&self) -> Status {
         let snapshot = self.published.read();
+        let blocks = snapshot.blocks.read();
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         Status {
             version: Text::truncated(env!("CARGO_PKG_VERSION")),
             pid: std::process::id(),
-            firewall: Text::truncated("ufw"),
+            firewall: Text::truncated(snapshot.firewall),
             enforce: snapshot.config.enforce,
             problem: snapshot.problem.clone(),
-            live_blocks: count(snapshot.blocks.len()),
-            not_in_force: count(
-                snapshot.blocks.values().filter(|live| !live.info.in_force).count(),
-            ),
-            max_blocks: count(snapshot.config.max_blocks),
+            live_blocks: count(blocks.len()),
+            not_in_force: count(blocks.missing().len()),
+            max_blocks: count(snapshot.config.max_blocks()),
             queued: self.published.queued.load(Ordering::Relaxed),
             drift: snapshot.drift,
             verified_at: snapshot.verified_at,

@@ -1,27 +1,31 @@
-//! What readers answer from while the enforcer is busy: an immutable picture, replaced as a whole.
+//! What readers answer from while the enforcer is busy: a picture, replaced as a whole, and the tables
+//! beside it, which the enforcer keeps up to date.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::{Durations, Enforced, Target, Text};
 
+use crate::blocks::Blocks;
 use crate::clock;
 use crate::config::Config;
 use crate::policy::{self, Immune};
 use crate::protected::Protected;
-use firewall::ufw::view::Stamp;
-use ledger::{Ended, Live};
+use firewall::Stamp;
+use ledger::Ended;
 
 /// The state after the enforcer's last change or look.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// The engine's name.
+    pub firewall: &'static str,
     /// Every live block.
-    pub blocks: Arc<BTreeMap<Target, Live>>,
+    pub blocks: Shared<Blocks>,
     /// Blocks that ended by themselves.
-    pub ended: Arc<HashMap<Target, Ended>>,
+    pub ended: Shared<HashMap<Target, Ended>>,
     /// What alerts may not put back.
-    pub immune: Arc<Immune>,
+    pub immune: Shared<Immune>,
     /// What was protected then.
     pub protected: Arc<Protected>,
     /// The configuration in force.
@@ -44,16 +48,38 @@ impl Snapshot {
     pub fn in_force(&self, target: Target) -> Option<Enforced> {
         let wall = clock::now().wall;
         [policy::widened(target, &self.config), target].into_iter().find_map(|target| {
-            let live = self.blocks.get(&target)?;
+            let blocks = self.blocks.read();
+            let live = blocks.get(target)?;
             (live.info.in_force && !live.is_over(wall)).then(|| live.enforced())
         })
     }
+}
 
-    /// The narrowest live block that covers `target`.
-    pub fn around(&self, target: Target) -> Option<&Live> {
-        let covering = self.blocks.values();
-        let covering = covering.filter(|live| live.info.target.net().contains(&target.net()));
-        covering.max_by_key(|live| live.info.target.net().prefix_len())
+/// A table that the enforcer alone writes, a moment at a time, and that is too large to be copied for
+/// each picture.
+#[derive(Debug, Default)]
+pub struct Shared<T>(Arc<RwLock<T>>);
+
+impl<T> Shared<T> {
+    /// The first state of it.
+    pub fn new(table: T) -> Self {
+        Self(Arc::new(RwLock::new(table)))
+    }
+
+    /// As it is now; nothing is written while this is held.
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the enforcer.
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 

@@ -13,8 +13,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use firewall::ufw::view::Stamp;
-use firewall::{Allowed, Change, Effect, Firewall, Found, Mark};
+use firewall::ufw::view::FileStates;
+use firewall::{Allowed, Change, Effect, Firewall, Found, Mark, Stamp};
 use ledger::Ledger;
 use logging::{Audit, Journal};
 use privd::clock::Now;
@@ -52,13 +52,25 @@ impl Firewall for Fake {
         if self.0.lock().unwrap().off { Err(Text::truncated("off")) } else { Ok(()) }
     }
 
-    fn judge(&self, target: Target) -> Effect {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn load(&mut self, _: &[(Target, Mark)]) -> Result<(), Text> {
+        Ok(())
+    }
+
+    fn judge(&mut self, targets: &[Target]) -> Vec<Effect> {
         let rules = self.0.lock().unwrap();
-        if rules.held.contains_key(&target) {
-            Effect::Already(Text::default())
-        } else {
-            Effect::Unverified(Text::default())
-        }
+        let effect = |target| match rules.held.contains_key(target) {
+            true => Effect::Already(Text::default()),
+            false => Effect::Unverified(Text::default()),
+        };
+        targets.iter().map(effect).collect()
+    }
+
+    fn others_changed(&self) -> bool {
+        true
     }
 
     fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
@@ -96,13 +108,17 @@ impl Firewall for Fake {
 
     fn settle(&mut self) {}
 
-    fn found(&self) -> Vec<Found> {
+    fn retire(&mut self) -> Result<(), Text> {
+        Ok(())
+    }
+
+    fn found(&mut self) -> Vec<Found> {
         let rules = self.0.lock().unwrap();
         rules.held.iter().map(|(target, mark)| Found { target: *target, mark: *mark }).collect()
     }
 
     fn stamp(&self) -> Stamp {
-        Stamp::now()
+        Stamp::Files(FileStates::now())
     }
 
     fn changing(&self) -> Arc<AtomicBool> {
@@ -220,7 +236,8 @@ impl Bench {
     /// The live blocks and when they end, from the ledger's copy that readers see.
     fn live(&self) -> Vec<(String, Until)> {
         let snapshot = self.enforcer.as_ref().unwrap().published().read();
-        snapshot.blocks.iter().map(|(target, live)| (target.to_string(), live.info.until)).collect()
+        let blocks = snapshot.blocks.read();
+        blocks.iter().map(|live| (live.info.target.to_string(), live.info.until)).collect()
     }
 
     fn held(&self) -> Vec<String> {

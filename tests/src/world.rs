@@ -129,7 +129,12 @@ impl World {
     /// Writes both configuration files, with further lines; top-level keys come first.
     pub fn configure(&self, privd_toml: &str, webhookd_toml: &str) {
         let at = self.directory.path().display();
-        self.write("privd.toml", &format!("{privd_toml}\nledger = \"{at}/state/ledger.redb\"\n"));
+        let engine = std::env::var("WEBHOOKD_TEST_ENGINE")
+            .map_or_else(|_| String::new(), |engine| format!("firewall = \"{engine}\"\n"));
+        self.write(
+            "privd.toml",
+            &format!("{engine}{privd_toml}\nledger = \"{at}/state/ledger.redb\"\n"),
+        );
         self.write(
             "webhookd.toml",
             &format!(

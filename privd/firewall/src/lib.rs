@@ -5,6 +5,7 @@
 //! the only file on the root side that starts programs.
 
 pub mod conntrack;
+pub mod nft;
 pub mod program;
 pub mod pulse;
 pub mod ufw;
@@ -16,7 +17,8 @@ pub use hosttext::mark::Mark;
 use ipnet::IpNet;
 use protocol::{Target, Text};
 
-use crate::ufw::view::Stamp;
+use crate::ufw::view::FileStates;
+use nftables::connection::Connection;
 
 /// A packet filter that can hold blocks.
 pub trait Firewall: Send {
@@ -26,9 +28,23 @@ pub trait Firewall: Send {
     /// Why blocks cannot be put in force at all, and what to run.
     fn look(&mut self) -> Result<(), Text>;
 
-    /// Whether a block is in force, as read back last: by [`Firewall::look`] or at the end of
+    /// As it stands in the configuration.
+    fn name(&self) -> &'static str;
+
+    /// Before anybody is served: makes these the only blocks that are in force, all at once, where
+    /// that is quick; otherwise does nothing, and what is missing is put in force one look later.
+    ///
+    /// # Errors
+    /// What went wrong; then nothing has changed.
+    fn load(&mut self, blocks: &[(Target, Mark)]) -> Result<(), Text>;
+
+    /// Whether blocks are in force, in their order; as read back last, by [`Firewall::look`] or at
+    /// the end of [`Firewall::apply`], or just now.
+    fn judge(&mut self, targets: &[Target]) -> Vec<Effect>;
+
+    /// Whether blocks may stand otherwise than they were judged, beside those of the last
     /// [`Firewall::apply`].
-    fn judge(&self, target: Target) -> Effect;
+    fn others_changed(&self) -> bool;
 
     /// What the administrator's own rules allow in: never to be blocked.
     ///
@@ -50,8 +66,14 @@ pub trait Firewall: Send {
     /// touched by this; [`Firewall::judge`] answers from what is read back.
     fn settle(&mut self);
 
-    /// The rules that carry our mark, as read back last.
-    fn found(&self) -> Vec<Found>;
+    /// What of ours is in the firewall, whatever the ledger says.
+    fn found(&mut self) -> Vec<Found>;
+
+    /// Takes everything of ours out: another engine holds the blocks now.
+    ///
+    /// # Errors
+    /// What went wrong.
+    fn retire(&mut self) -> Result<(), Text>;
 
     /// Identifies the state that was read back last.
     fn stamp(&self) -> Stamp;
@@ -63,6 +85,28 @@ pub trait Firewall: Send {
     /// Whether the firewall's files are no longer those that this process may write: then only a
     /// fresh start helps.
     fn replaced(&self) -> bool;
+}
+
+/// A state of the firewall that was read back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Stamp {
+    /// That of ufw's files.
+    Files(FileStates),
+    /// The number of the last change to nf_tables.
+    Generation(u32),
+}
+
+impl Stamp {
+    /// Whether nobody changed anything since.
+    pub fn is_current(&self) -> bool {
+        match self {
+            Self::Files(states) => *states == FileStates::now(),
+            Self::Generation(seen) => {
+                let now = Connection::open().and_then(|mut kernel| kernel.generation());
+                now.is_ok_and(|now| now == *seen)
+            }
+        }
+    }
 }
 
 /// A network that the administrator's rules let in.
@@ -131,6 +175,17 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// What is wrong, where something is.
+    pub fn problem(self) -> Option<Text> {
+        match self {
+            Self::Done(_) | Self::Already(_) => None,
+            Self::Failed(words)
+            | Self::Unverified(words)
+            | Self::Pending(words)
+            | Self::Unavailable(words) => Some(words),
+        }
+    }
+
     /// Whether things are as wanted.
     pub const fn holds(&self) -> bool {
         matches!(self, Self::Done(_) | Self::Already(_))

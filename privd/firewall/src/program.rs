@@ -27,6 +27,8 @@ pub enum Program {
     Ip6tables,
     /// Cuts open connections.
     Conntrack,
+    /// Makes our own table.
+    Nft,
 }
 
 impl Program {
@@ -37,6 +39,7 @@ impl Program {
             Self::Iptables => "/usr/sbin/iptables",
             Self::Ip6tables => "/usr/sbin/ip6tables",
             Self::Conntrack => "/usr/sbin/conntrack",
+            Self::Nft => "/usr/sbin/nft",
         }
     }
 
@@ -94,7 +97,9 @@ impl Program {
     const fn deadline(self) -> Duration {
         match self {
             Self::Ufw => Duration::from_secs(120),
-            Self::Iptables | Self::Ip6tables | Self::Conntrack => Duration::from_secs(20),
+            Self::Iptables | Self::Ip6tables | Self::Conntrack | Self::Nft => {
+                Duration::from_secs(20)
+            }
         }
     }
 }

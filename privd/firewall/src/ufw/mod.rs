@@ -22,8 +22,8 @@ use crate::program::Program;
 use crate::ufw::files::{RulesFiles, complaint};
 use crate::ufw::lock::{Held, HostLock};
 use crate::ufw::plan::Plan;
-use crate::ufw::view::{Blind, Stamp, View, enabled};
-use crate::{Allowed, Change, Effect, Firewall, Found, conntrack};
+use crate::ufw::view::{Blind, View, enabled};
+use crate::{Allowed, Change, Effect, Firewall, Found, Mark, Stamp, conntrack};
 
 /// ufw on this host.
 #[derive(Debug)]
@@ -201,6 +201,15 @@ impl Ufw {
 }
 
 impl Firewall for Ufw {
+    fn name(&self) -> &'static str {
+        "ufw"
+    }
+
+    /// ufw has loaded them itself.
+    fn load(&mut self, _: &[(Target, Mark)]) -> Result<(), Text> {
+        Ok(())
+    }
+
     fn look(&mut self) -> Result<(), Text> {
         self.view = None;
         self.check_files()?;
@@ -217,18 +226,24 @@ impl Firewall for Ufw {
         health
     }
 
-    fn judge(&self, target: Target) -> Effect {
-        match &self.view {
-            Some(view) => view.block_effect(target, false, None),
+    fn judge(&mut self, targets: &[Target]) -> Vec<Effect> {
+        let effect = |target: &Target| match &self.view {
+            Some(view) => view.block_effect(*target, false, None),
             None => Effect::Unavailable(Text::truncated("ufw's rules could not be read back")),
-        }
+        };
+        targets.iter().map(effect).collect()
+    }
+
+    /// Each batch reads all rules back.
+    fn others_changed(&self) -> bool {
+        true
     }
 
     fn cut(&self, targets: &[Target]) -> Vec<Text> {
         if self.cut_connections { conntrack::cut(targets) } else { Vec::new() }
     }
 
-    fn found(&self) -> Vec<Found> {
+    fn found(&mut self) -> Vec<Found> {
         let families = self.view.iter().flat_map(|view| &view.families);
         let ours = families.flat_map(|family| family.rules.ours());
         ours.map(|(target, mark, _)| Found { target, mark }).collect()
@@ -236,7 +251,7 @@ impl Firewall for Ufw {
 
     fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
         match &self.view {
-            Some(view) if view.stamp.is_current() => Ok(view.allowed_sources()),
+            Some(view) if view.stamp == view::FileStates::now() => Ok(view.allowed_sources()),
             _ => self.read(false, None).map(|view| view.allowed_sources()).map_err(Trouble::words),
         }
     }
@@ -287,8 +302,17 @@ impl Firewall for Ufw {
         self.view = self.read(true, Some(&held)).ok();
     }
 
+    fn retire(&mut self) -> Result<(), Text> {
+        self.view = self.read(false, None).ok();
+        let ours: Vec<Change> =
+            self.found().into_iter().map(|found| Change::Lift(found.target)).collect();
+        let effects = self.apply(&ours);
+        effects.into_iter().find_map(Effect::problem).map_or(Ok(()), Err)
+    }
+
     fn stamp(&self) -> Stamp {
-        self.view.as_ref().map(|view| view.stamp.clone()).unwrap_or_default()
+        let states = self.view.as_ref().map(|view| view.stamp.clone());
+        Stamp::Files(states.unwrap_or_default())
     }
 
     fn changing(&self) -> Arc<AtomicBool> {

@@ -21,7 +21,7 @@ pub struct View {
     /// Whether the kernel was read too.
     pub kernel_read: bool,
     /// The state of the files just before they were read: a write since makes it old.
-    pub stamp: Stamp,
+    pub stamp: FileStates,
     /// Chains that a killed ufw left behind, with the program that shows them.
     pub strays: Vec<(Program, String)>,
 }
@@ -51,7 +51,7 @@ impl View {
     pub fn read(kernel: bool) -> Result<Self, Blind> {
         let ipv6 = setting(DEFAULTS, "IPV6").map_err(Blind::Failed)?.as_deref() == Some("yes")
             && fs::exists(PROC_IPV6).unwrap_or(false);
-        let stamp = Stamp::now();
+        let stamp = FileStates::now();
         let mut view =
             Self { families: Vec::new(), kernel_read: kernel, stamp, strays: Vec::new() };
         for which in 0..=usize::from(ipv6) {
@@ -198,9 +198,9 @@ impl Family {
 
 /// Identifies a state of the rules files: equal stamps mean that nobody wrote in between.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Stamp(Vec<Option<(u64, u64, i64, i64)>>);
+pub struct FileStates(Vec<Option<(u64, u64, i64, i64)>>);
 
-impl Stamp {
+impl FileStates {
     /// The state of the files now.
     pub fn now() -> Self {
         let identity = |path: &&str| {
@@ -209,11 +209,6 @@ impl Stamp {
         };
         let files = RULES.iter().chain(&OTHERS);
         Self(files.map(identity).collect())
-    }
-
-    /// Whether nobody wrote since.
-    pub fn is_current(&self) -> bool {
-        *self == Self::now()
     }
 }
 

@@ -1,0 +1,369 @@
+//! The nftables engine: a table of our own, one element a block, any number of changes by one
+//! transaction, then read back.
+//!
+//! Every transaction names the state of nf_tables that it was made for, and the kernel refuses it
+//! where anybody has changed anything since: so what was found to stand still does.
+
+mod allowed;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use nftables::connection::{Connection, NftError};
+use nftables::element::Element;
+use nftables::set::Set;
+use nftables::table::{self, Handles};
+use protocol::{EventId, Target, Text, Until, Untrusted};
+use slog::{Logger, info, warn};
+
+use crate::nft::allowed::AllowedSources;
+use crate::program::Program;
+use crate::{Allowed, Change, Effect, Firewall, Found, Mark, Stamp};
+
+/// nf_tables of this host.
+#[derive(Debug)]
+pub struct Nft {
+    /// The sets that the table has.
+    sets: BTreeSet<Set>,
+    /// The table as it was made last.
+    made: Option<Handles>,
+    /// Whether it stood so when last looked at.
+    stands: bool,
+    /// The number of the last change to nf_tables before things were read back.
+    generation: u32,
+    /// Whether others changed something since all blocks were judged.
+    others: bool,
+    allowed: AllowedSources,
+    log: Logger,
+}
+
+impl Nft {
+    /// The engine; touches nothing yet.
+    pub fn new(log: Logger) -> Self {
+        Self {
+            sets: BTreeSet::new(),
+            made: None,
+            stands: false,
+            generation: 0,
+            others: true,
+            allowed: AllowedSources::default(),
+            log,
+        }
+    }
+
+    /// Sees to it that the table stands and has these sets; the state of nf_tables in which it does.
+    fn prepare(&mut self, kernel: &mut Connection, needed: &BTreeSet<Set>) -> Result<u32, Trouble> {
+        for _ in 0..ROUNDS {
+            let generation = kernel.generation()?;
+            let table = kernel.table()?;
+            let stands = self.made.is_some() && table == self.made;
+            if stands && needed.is_subset(&self.sets) {
+                self.others |= generation != self.generation;
+                self.stands = true;
+                return Ok(generation);
+            }
+            if self.made.is_some() && !stands {
+                warn!(self.log, "the table was changed or removed by others, and is made anew";
+                    "table" => table::NAME);
+                self.others = true;
+            }
+            self.sets.extend(needed);
+            run_nft(&table::script(&self.sets))?;
+            self.made = kernel.table()?.filter(Handles::is_awake);
+        }
+        Err(Trouble::Tool(Text::truncated(CONTENDED)))
+    }
+
+    /// Makes the change as often as somebody else is faster.
+    fn change(
+        &mut self,
+        kernel: &mut Connection,
+        needed: &BTreeSet<Set>,
+        mut transaction: impl FnMut(&mut Connection, u32) -> Result<(), NftError>,
+    ) -> Result<(), Trouble> {
+        for _ in 0..ROUNDS {
+            let generation = self.prepare(kernel, needed)?;
+            match transaction(kernel, generation) {
+                Ok(()) => {
+                    // The kernel leaves 0 out.
+                    self.generation = generation.wrapping_add(1).max(1);
+                    return Ok(());
+                }
+                // After an error more words may be on the way.
+                Err(error) if error.is_stale() => *kernel = Connection::open()?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Trouble::Tool(Text::truncated(CONTENDED)))
+    }
+
+    fn try_apply(&mut self, changes: &[Change]) -> Result<Vec<Effect>, Trouble> {
+        let mut kernel = Connection::open()?;
+        let needed = changes.iter().map(|change| Set::of(change.target())).collect();
+        let before = match self.add(&mut kernel, &needed, changes)? {
+            true => vec![false; changes.len()],
+            false => self.exchange(&mut kernel, &needed, changes)?,
+        };
+        let targets: Vec<Target> = changes.iter().map(Change::target).collect();
+        let found = kernel.find(&targets)?;
+        let effect = |((change, found), before): ((&Change, &Option<Element>), bool)| match (
+            is_as_wanted(change, found.as_ref()),
+            before,
+        ) {
+            (true, true) => Effect::Already(Text::default()),
+            (true, false) => Effect::Done(Text::default()),
+            (false, _) if change.is_block() => Effect::Unverified(Text::truncated(GONE)),
+            (false, _) => Effect::Failed(Text::truncated("it is still in the table")),
+        };
+        Ok(changes.iter().zip(&found).zip(before).map(effect).collect())
+    }
+
+    /// Adds blocks of which none is there yet; whether that is what the changes are.
+    fn add(
+        &mut self,
+        kernel: &mut Connection,
+        needed: &BTreeSet<Set>,
+        changes: &[Change],
+    ) -> Result<bool, Trouble> {
+        if !changes.iter().all(Change::is_block) {
+            return Ok(false);
+        }
+        let new: Vec<Element> = changes.iter().filter_map(element).collect();
+        let add = |kernel: &mut Connection, generation| kernel.change(generation, &[], &new);
+        match self.change(kernel, needed, add) {
+            Err(Trouble::Kernel(error)) if error.is_known() => {
+                *kernel = Connection::open()?;
+                Ok(false)
+            }
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Adds and removes, whatever is there; which were as wanted before.
+    fn exchange(
+        &mut self,
+        kernel: &mut Connection,
+        needed: &BTreeSet<Set>,
+        changes: &[Change],
+    ) -> Result<Vec<bool>, Trouble> {
+        self.prepare(kernel, needed)?;
+        let targets: Vec<Target> = changes.iter().map(Change::target).collect();
+        let found = kernel.find(&targets)?.into_iter().zip(changes);
+        let before: Vec<bool> =
+            found.map(|(found, change)| is_as_wanted(change, found.as_ref())).collect();
+        let open = changes.iter().zip(&before).filter(|(_, before)| !**before);
+        let (old, new): (Vec<Target>, Vec<Option<Element>>) =
+            open.map(|(change, _)| (change.target(), element(change))).unzip();
+        let new: Vec<Element> = new.into_iter().flatten().collect();
+        if !old.is_empty() {
+            let exchange =
+                |kernel: &mut Connection, generation| kernel.change(generation, &old, &new);
+            self.change(kernel, needed, exchange)?;
+        }
+        Ok(before)
+    }
+}
+
+/// Whether the kernel has what a change wants.
+fn is_as_wanted(change: &Change, found: Option<&Element>) -> bool {
+    match (element(change), found) {
+        (None, found) => found.is_none(),
+        (Some(_), None) => false,
+        (Some(wanted), Some(found)) => match (wanted.left, found.left) {
+            (None, None) => true,
+            (Some(wanted), Some(found)) => wanted.abs_diff(found) < SLACK,
+            _ => false,
+        },
+    }
+}
+
+/// What a block is in the kernel.
+fn element(change: &Change) -> Option<Element> {
+    let Change::Block { target, mark, .. } = change else { return None };
+    Some(block(*target, *mark))
+}
+
+fn block(target: Target, mark: Mark) -> Element {
+    let left = match mark.until() {
+        Until::Permanent => None,
+        Until::At(end) => {
+            Some(Duration::from_secs(end.saturating_sub(now())).saturating_add(SLACK))
+        }
+    };
+    Element { target, left, packets: 0 }
+}
+
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
+}
+
+impl Firewall for Nft {
+    fn name(&self) -> &'static str {
+        "nftables"
+    }
+
+    fn load(&mut self, blocks: &[(Target, Mark)]) -> Result<(), Text> {
+        let elements: Vec<Element> =
+            blocks.iter().map(|(target, mark)| block(*target, *mark)).collect();
+        let needed = elements.iter().map(|element| Set::of(element.target)).collect();
+        let mut load = || {
+            let mut kernel = Connection::open()?;
+            // Those of an earlier run too: what is in them and in no ledger goes.
+            self.sets.extend(kernel.sets()?);
+            let sets = &self.sets | &needed;
+            self.change(&mut kernel, &sets, |kernel, generation| {
+                kernel.replace(generation, sets.iter().copied(), &elements)
+            })
+        };
+        load().map_err(Trouble::words)
+    }
+
+    fn look(&mut self) -> Result<(), Text> {
+        let mut look = || -> Result<(), Trouble> {
+            let mut kernel = Connection::open()?;
+            let generation = kernel.generation()?;
+            self.stands = self.made.is_some() && kernel.table()? == self.made;
+            self.others |= generation != self.generation || !self.stands;
+            self.generation = generation;
+            Ok(())
+        };
+        look().map_err(Trouble::words)
+    }
+
+    fn judge(&mut self, targets: &[Target]) -> Vec<Effect> {
+        self.others = false;
+        if !self.stands {
+            return vec![Effect::Unverified(Text::truncated(GONE)); targets.len()];
+        }
+        let found = Connection::open().and_then(|mut kernel| kernel.find(targets));
+        match found {
+            Ok(found) => found
+                .into_iter()
+                .map(|found| match found {
+                    Some(_) => Effect::Already(Text::default()),
+                    None => Effect::Unverified(Text::truncated(GONE)),
+                })
+                .collect(),
+            Err(error) => {
+                vec![Effect::Unavailable(Text::truncated(&error.to_string())); targets.len()]
+            }
+        }
+    }
+
+    fn others_changed(&self) -> bool {
+        self.others
+    }
+
+    fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
+        self.allowed.read()
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Vec<Effect> {
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        self.try_apply(changes).unwrap_or_else(|trouble| {
+            let words = trouble.words();
+            warn!(self.log, "a change of the table failed"; "why" => %words);
+            vec![Effect::Failed(words); changes.len()]
+        })
+    }
+
+    /// Nothing is left open: what comes from a target is dropped ahead of everything.
+    fn cut(&self, _: &[Target]) -> Vec<Text> {
+        Vec::new()
+    }
+
+    fn is_unsettled(&self) -> bool {
+        false
+    }
+
+    fn settle(&mut self) {}
+
+    fn found(&mut self) -> Vec<Found> {
+        let list = || -> Result<Vec<Element>, NftError> {
+            let mut elements = Vec::new();
+            for set in Connection::open()?.sets()? {
+                elements.extend(Connection::open()?.list(set)?);
+            }
+            Ok(elements)
+        };
+        let elements = list().unwrap_or_else(|error| {
+            warn!(self.log, "the table cannot be listed"; "why" => %error);
+            Vec::new()
+        });
+        let until = |left: Option<Duration>| match left {
+            None => Until::Permanent,
+            Some(left) => Until::At(now().saturating_add(left.saturating_sub(SLACK).as_secs())),
+        };
+        let found = |element: Element| {
+            let mark = Mark::new(EventId(0), until(element.left));
+            Found { target: element.target, mark }
+        };
+        elements.into_iter().map(found).collect()
+    }
+
+    fn retire(&mut self) -> Result<(), Text> {
+        let retire = || -> Result<(), Trouble> {
+            if Connection::open()?.table()?.is_none() {
+                return Ok(());
+            }
+            run_nft(table::REMOVAL)?;
+            info!(self.log, "the table is removed"; "table" => table::NAME);
+            Ok(())
+        };
+        retire().map_err(Trouble::words)
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp::Generation(self.generation)
+    }
+
+    fn changing(&self) -> Arc<AtomicBool> {
+        Arc::default()
+    }
+
+    fn replaced(&self) -> bool {
+        false
+    }
+}
+
+/// Runs commands in nft's language.
+fn run_nft(script: &str) -> Result<(), Trouble> {
+    match Program::Nft.run(&[script]) {
+        Ok(output) if output.success => Ok(()),
+        Ok(output) => Err(Trouble::Tool(Text::truncated(&format!(
+            "nft refuses: {}",
+            Untrusted(output.complaint())
+        )))),
+        Err(error) => Err(Trouble::Tool(Text::truncated(&error.to_string()))),
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Kernel(#[from] NftError),
+    #[error("{0}")]
+    Tool(Text),
+}
+
+impl Trouble {
+    fn words(self) -> Text {
+        match self {
+            Self::Kernel(error) => Text::truncated(&error.to_string()),
+            Self::Tool(words) => words,
+        }
+    }
+}
+
+const GONE: &str = "it is not in the table webhookd of nftables";
+const CONTENDED: &str = "others keep changing nftables, so that nothing can be made and read back";
+/// Attempts to be faster than others.
+const ROUNDS: usize = 20;
+/// By which the kernel's own end of a block comes after ours: privd lifts it in time, and where it
+/// does not run, the kernel does.
+const SLACK: Duration = Duration::from_secs(5);

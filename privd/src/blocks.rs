@@ -1,0 +1,108 @@
+//! The live blocks, in such order that nothing done for one of them goes through all: there may be a
+//! million.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use ipnet::IpNet;
+use ledger::Live;
+use protocol::{Target, Until};
+
+/// Live blocks by target, by end, and those that are not in force.
+#[derive(Clone, Debug, Default)]
+pub struct Blocks {
+    by_target: BTreeMap<Target, Live>,
+    /// Ends in seconds since the Unix epoch.
+    ends: BTreeSet<(u64, Target)>,
+    missing: BTreeSet<Target>,
+}
+
+impl Blocks {
+    /// The block of exactly this target.
+    pub fn get(&self, target: Target) -> Option<&Live> {
+        self.by_target.get(&target)
+    }
+
+    /// The narrowest block that covers a target.
+    pub fn around(&self, target: Target) -> Option<&Live> {
+        let net = target.net();
+        let wider = (0..=net.prefix_len()).rev().filter_map(|prefix| {
+            let net = IpNet::new(net.addr(), prefix).ok()?.trunc();
+            self.get(Target::network(net).ok()?)
+        });
+        wider.into_iter().next()
+    }
+
+    /// All, in the order of their targets.
+    pub fn iter(&self) -> impl Iterator<Item = &Live> {
+        self.by_target.values()
+    }
+
+    /// Those behind a target, in order.
+    pub fn after(&self, target: Option<Target>) -> impl Iterator<Item = &Live> {
+        let start = target.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_target.range((start, Bound::Unbounded)).map(|(_, live)| live)
+    }
+
+    /// Those whose time has come.
+    pub fn over(&self, wall: u64) -> impl Iterator<Item = Target> {
+        self.ends.iter().take_while(move |(end, _)| *end <= wall).map(|(_, target)| *target)
+    }
+
+    /// Those that are not in force.
+    pub const fn missing(&self) -> &BTreeSet<Target> {
+        &self.missing
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_target.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_target.is_empty()
+    }
+
+    /// Adds one, or changes what is known of it.
+    pub fn insert(&mut self, live: Live) {
+        let target = live.info.target;
+        self.remove(target);
+        if let Until::At(end) = live.info.until {
+            self.ends.insert((end, target));
+        }
+        if !live.info.in_force {
+            self.missing.insert(target);
+        }
+        self.by_target.insert(target, live);
+    }
+
+    /// Removes one.
+    pub fn remove(&mut self, target: Target) {
+        let Some(live) = self.by_target.remove(&target) else { return };
+        if let Until::At(end) = live.info.until {
+            self.ends.remove(&(end, target));
+        }
+        self.missing.remove(&target);
+    }
+
+    /// Notes whether one is in force; what was noted before, where there is such a block.
+    pub fn note(&mut self, target: Target, in_force: bool) -> Option<bool> {
+        let live = self.by_target.get_mut(&target)?;
+        let before = std::mem::replace(&mut live.info.in_force, in_force);
+        if in_force {
+            self.missing.remove(&target);
+        } else {
+            self.missing.insert(target);
+        }
+        Some(before)
+    }
+}
+
+impl FromIterator<Live> for Blocks {
+    fn from_iter<I: IntoIterator<Item = Live>>(all: I) -> Self {
+        let mut blocks = Self::default();
+        all.into_iter().for_each(|live| blocks.insert(live));
+        blocks
+    }
+}
