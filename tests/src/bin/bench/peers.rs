@@ -1,2 +1,0 @@
-//! stub
-pub fn measure(_: &crate::Run, _: &mut crate::report::Report) {}
