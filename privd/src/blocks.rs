@@ -11,7 +11,8 @@ use protocol::{Target, Until};
 /// Live blocks by target, by end, and those that are not in force.
 #[derive(Clone, Debug, Default)]
 pub struct Blocks {
-    by_target: BTreeMap<Target, Live>,
+    /// Apart, so that the tree, which is never full, holds little.
+    by_target: BTreeMap<Target, Box<Live>>,
     /// Ends in seconds since the Unix epoch.
     ends: BTreeSet<(u64, Target)>,
     missing: BTreeSet<Target>,
@@ -20,7 +21,7 @@ pub struct Blocks {
 impl Blocks {
     /// The block of exactly this target.
     pub fn get(&self, target: Target) -> Option<&Live> {
-        self.by_target.get(&target)
+        self.by_target.get(&target).map(Box::as_ref)
     }
 
     /// The narrowest block that covers a target.
@@ -35,13 +36,13 @@ impl Blocks {
 
     /// All, in the order of their targets.
     pub fn iter(&self) -> impl Iterator<Item = &Live> {
-        self.by_target.values()
+        self.by_target.values().map(Box::as_ref)
     }
 
     /// Those behind a target, in order.
     pub fn after(&self, target: Option<Target>) -> impl Iterator<Item = &Live> {
         let start = target.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_target.range((start, Bound::Unbounded)).map(|(_, live)| live)
+        self.by_target.range((start, Bound::Unbounded)).map(|(_, live)| live.as_ref())
     }
 
     /// Those whose time has come.
@@ -74,7 +75,7 @@ impl Blocks {
         if !live.info.in_force {
             self.missing.insert(target);
         }
-        self.by_target.insert(target, live);
+        self.by_target.insert(target, Box::new(live));
     }
 
     /// Removes one.

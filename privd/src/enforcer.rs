@@ -109,7 +109,7 @@ impl Enforcer {
         let quota = Bucket::new(config.max_new_blocks_per_minute(), now.steady);
         let state = Snapshot {
             firewall: engine.name(),
-            blocks: Shared::new(records.blocks.into_values().collect()),
+            blocks: Shared::new(records.blocks.into_iter().collect()),
             ended: Shared::new(records.ended),
             immune: Shared::new(records.immune),
             protected: Arc::default(),
@@ -204,7 +204,7 @@ impl Enforcer {
         if now.steady >= due && self.engine.is_unsettled() {
             self.settled = now.steady;
             self.engine.settle();
-            self.judge(now, None);
+            self.judge(now);
             self.publish();
         }
     }
@@ -352,7 +352,7 @@ impl Enforcer {
         if !changes.is_empty() {
             self.state.changes.note((self.clock)().steady.saturating_sub(started));
         }
-        batch.take(effects);
+        batch.take(effects.clone());
         let settled = batch.settle();
         if !settled.is_empty() {
             // If this fails, what is said now holds until the next start; then the ledger's word does.
@@ -365,9 +365,12 @@ impl Enforcer {
         if batch.is_pending() {
             self.next_look = now.steady.saturating_add(TICK);
         }
-        let changed: Vec<Target> = changes.iter().map(Change::target).collect();
-        let one_by_one = !self.engine.others_changed();
-        self.judge(now, one_by_one.then_some(&changed));
+        if self.engine.others_changed() {
+            self.judge(now);
+        } else {
+            let changed = changes.iter().map(Change::target).zip(effects);
+            self.note(now, changed.collect());
+        }
         self.publish();
         // Last: with many connections it takes a while, and what is blocked is known by now.
         let (targets, words): (Vec<Target>, Vec<&mut Text>) = batch.standing().unzip();

@@ -48,8 +48,8 @@ pub struct Ended {
 /// Everything that the ledger holds.
 #[derive(Debug, Default)]
 pub struct Records {
-    /// Live blocks.
-    pub blocks: BTreeMap<Target, Live>,
+    /// Live blocks, in no order.
+    pub blocks: Vec<Live>,
     /// Ended ones.
     pub ended: HashMap<Target, Ended>,
     /// Until when alerts cannot put a target back.
