@@ -85,6 +85,8 @@ pub struct Enforcer {
     pub(crate) next_upkeep: Duration,
     /// Whether a look found reason to go through all blocks.
     pub(crate) sweep: bool,
+    /// Whether a live block may be of what is protected.
+    pub(crate) spare: bool,
     /// Whether the table is nearly full, which has been said.
     filling: bool,
     pub(crate) state: Snapshot,
@@ -135,6 +137,7 @@ impl Enforcer {
             retiring: None,
             next_upkeep: now.steady,
             sweep: false,
+            spare: true,
             filling: false,
             state,
             published,
@@ -239,7 +242,9 @@ impl Enforcer {
             match order {
                 Order::Block(peer, block, answer) => blocks.push((peer, block, answer)),
                 Order::Unblock(peer, unblock, answer) => lifts.push((peer, unblock, answer)),
-                Order::Reload(config, answer) => {
+                Order::Reload(mut config, answer) => {
+                    // Another engine takes over at a restart; until then this one's bounds hold.
+                    config.firewall = self.state.config.firewall;
                     self.quota.change(config.max_new_blocks_per_minute(), now.steady);
                     self.state.config = Arc::from(config);
                     (self.next_look, self.next_upkeep) = (now.steady, now.steady);
@@ -413,7 +418,10 @@ impl Enforcer {
             Protected::gather(&self.state.config.never_block, allowed).map_err(|errno| {
                 Text::truncated(&format!("own addresses cannot be listed: {errno}"))
             })?;
-        self.state.protected = Arc::new(protected);
+        if protected != *self.state.protected {
+            self.spare = true;
+            self.state.protected = Arc::new(protected);
+        }
         Ok(())
     }
 

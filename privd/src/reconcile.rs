@@ -153,6 +153,7 @@ impl Enforcer {
             Live { info, event: mark.event(), of_this_run: false }
         });
         let added: Vec<Live> = adopted.collect();
+        self.spare = true;
         if !added.is_empty() {
             let told = added.iter().map(|live| (live.info.target, live.event, live.info.until));
             self.journal.adopted(told);
@@ -201,8 +202,12 @@ impl Enforcer {
         if !sweep {
             return;
         }
-        self.to_be_spared().into_iter().for_each(|target| batch.lift(Why::Protected, target));
-        let found = self.engine.found().into_iter().map(|rule| rule.target);
+        if self.spare {
+            let spared = self.to_be_spared();
+            self.spare = !spared.is_empty();
+            spared.into_iter().for_each(|target| batch.lift(Why::Protected, target));
+        }
+        let found = self.engine.known().into_iter().map(|rule| rule.target);
         let blocks = self.state.blocks.read();
         let orphans = found.filter(|target| self.adopted && blocks.get(*target).is_none());
         orphans.for_each(|target| batch.lift(Why::Orphaned, target));
@@ -222,7 +227,7 @@ impl Enforcer {
     }
 }
 
-const ADOPTED: &str = "adopted from ufw's rules: the ledger did not know it";
+const ADOPTED: &str = "adopted from the firewall: the ledger did not know it";
 /// Between looks while no block can be put in force.
 const AILING: Duration = Duration::from_secs(5);
 /// Offences that are remembered.

@@ -48,10 +48,9 @@ impl Program {
         self.path().rsplit('/').next().unwrap_or_default()
     }
 
-    /// The first that is not installed.
-    pub fn missing() -> Option<&'static str> {
-        let all = [Self::Ufw, Self::Iptables, Self::Ip6tables, Self::Conntrack];
-        all.into_iter().map(Self::path).find(|path| !Path::new(path).exists())
+    /// Whether it is installed.
+    pub fn is_installed(self) -> bool {
+        Path::new(self.path()).exists()
     }
 
     /// Whether iptables is the legacy one: Debian's alternatives lead to `xtables-legacy-multi`.

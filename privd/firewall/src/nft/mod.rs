@@ -53,6 +53,14 @@ impl Nft {
         }
     }
 
+    /// Whether there is a table of ours, whoever made it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn is_standing() -> Result<bool, NftError> {
+        Ok(Connection::open()?.table()?.is_some())
+    }
+
     /// Sees to it that the table stands and has these sets; the state of nf_tables in which it does.
     fn prepare(&mut self, kernel: &mut Connection, needed: &BTreeSet<Set>) -> Result<u32, Trouble> {
         for _ in 0..ROUNDS {
@@ -204,6 +212,10 @@ impl Firewall for Nft {
         "nftables"
     }
 
+    fn programs(&self) -> &'static [Program] {
+        &[Program::Nft]
+    }
+
     fn load(&mut self, blocks: &[(Target, Mark)]) -> Result<(), Text> {
         let elements: Vec<Element> =
             blocks.iter().map(|(target, mark)| block(*target, *mark)).collect();
@@ -303,6 +315,12 @@ impl Firewall for Nft {
             Found { target: element.target, mark }
         };
         elements.into_iter().map(found).collect()
+    }
+
+    /// None: what is in the table and in no ledger went when the blocks were loaded, and nobody but
+    /// root could have brought more.
+    fn known(&mut self) -> Vec<Found> {
+        Vec::new()
     }
 
     fn retire(&mut self) -> Result<(), Text> {
