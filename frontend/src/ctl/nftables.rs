@@ -74,34 +74,40 @@ fn wrong(lines: &[&str]) -> Option<String> {
         return Some(format!("it sleeps (`{flags}`)"));
     }
     let sets = lines.iter().filter_map(|line| begins(line, "set "));
-    for (chain, hook, side) in CHAINS {
+    for (chain, hook, sides) in CHAINS {
         let inside = lines.iter().skip_while(|line| begins(line, "chain ") != Some(chain)).skip(1);
         let mut inside = inside.take_while(|line| **line != "}").copied();
         if inside.next() != Some(hook) {
             return Some(format!("its chain `{chain}` is not there with `{hook}`"));
         }
         let rules: Vec<&str> = inside.collect();
-        let drops = |rule: &&str| rule.contains(side) && rule.ends_with(" drop");
+        let drops =
+            |rule: &&str| rule.ends_with(" drop") && sides.iter().any(|side| rule.contains(side));
         if let Some(other) = rules.iter().find(|rule| !drops(rule)) {
             return Some(format!("its chain `{chain}` has a rule of others, `{other}`"));
         }
-        let of = |set: &str| format!(" @{set} drop");
-        if let Some(set) =
-            sets.clone().find(|set| !rules.iter().any(|rule| rule.ends_with(&of(set))))
-        {
-            return Some(format!(
-                "no rule of its chain `{chain}` drops what is in its set `{set}`"
-            ));
+        let is_dropped = |set: &str| {
+            let of = format!(" @{set} drop");
+            let by =
+                |side: &&str| rules.iter().any(|rule| rule.contains(side) && rule.ends_with(&of));
+            sides.iter().all(by)
+        };
+        if let Some(set) = sets.clone().find(|set| !is_dropped(set)) {
+            return Some(format!("its chain `{chain}` does not drop all of its set `{set}`"));
         }
     }
     None
 }
 
 const TABLE: &str = "table inet webhookd {";
-/// The table's chains, how they begin, and what each of their rules looks at.
-const CHAINS: [(&str, &str, &str); 2] = [
-    ("from", "type filter hook prerouting priority raw; policy accept;", " saddr "),
-    ("to", "type filter hook output priority raw; policy accept;", " daddr "),
+/// The table's chains, how they begin, and what their rules look at in a packet.
+const CHAINS: [(&str, &str, &[&str]); 2] = [
+    (
+        "prerouting",
+        "type filter hook prerouting priority raw; policy accept;",
+        &[" saddr ", " daddr "],
+    ),
+    ("output", "type filter hook output priority raw; policy accept;", &[" daddr "]),
 ];
 
 #[cfg(test)]
@@ -128,20 +134,22 @@ table inet webhookd {
 		counter
 	}
 
-	chain from {
+	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
 		ip saddr @v4_32 drop
+		ip daddr @v4_32 drop
 		ip6 saddr & ffff:ffff:ffff:ffff:: == @v6_64 drop
+		ip6 daddr & ffff:ffff:ffff:ffff:: == @v6_64 drop
 	}
 
-	chain to {
+	chain output {
 		type filter hook output priority raw; policy accept;
 		ip daddr @v4_32 drop
 		ip6 daddr & ffff:ffff:ffff:ffff:: == @v6_64 drop
 	}
 }
 table inet f2b-table {
-	chain to {
+	chain output {
 		ip saddr 192.0.2.1 accept
 	}
 }
@@ -154,12 +162,28 @@ table inet f2b-table {
         assert_eq!(Standing::of("table inet webhookd {\n}\n"), Standing::Missing);
         for (there, instead, words) in [
             ("webhookd {\n", "webhookd {\n\tflags dormant\n", "it sleeps (`flags dormant`)"),
-            ("\t\tip saddr @v4_32 drop\n", "", "no rule of its chain `from` drops what is in"),
-            ("\t\tip daddr @v4_32 drop\n", "", "no rule of its chain `to` drops what is in"),
+            (
+                "\t\tip saddr @v4_32 drop\n",
+                "",
+                "its chain `prerouting` does not drop all of its set",
+            ),
+            (
+                "\t\tip daddr @v4_32 drop\n\t\tip6 s",
+                "\t\tip6 s",
+                "does not drop all of its set `v4_32`",
+            ),
+            (
+                "\t\tip daddr @v4_32 drop\n\t\tip6 d",
+                "\t\tip6 d",
+                "its chain `output` does not drop",
+            ),
             ("\t\tip saddr @v4", "\t\tip saddr 10.0.0.0/8 accept\n\t\tip saddr @v4", "of others"),
-            ("hook output priority raw", "hook output priority filter", "its chain `to` is not"),
-            ("policy accept;\n\t\tip saddr", "policy accept;\n\t\tip daddr", "a rule of others"),
-            ("\tchain from {", "\tchain form {", "its chain `from` is not there"),
+            (
+                "hook output priority raw",
+                "hook output priority filter",
+                "its chain `output` is not",
+            ),
+            ("\tchain prerouting {", "\tchain form {", "its chain `prerouting` is not there"),
             ("\tset v6_64 {", "\tset v6_48 {", "its set `v6_48`"),
         ] {
             assert!(WELL.contains(there), "{there}");
