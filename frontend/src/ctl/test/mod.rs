@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use ureq::http::Uri;
 
 use crate::ctl::check::{Finding, State};
+use crate::ctl::engine::Engine;
 use crate::ctl::output::{Line, Output};
 use crate::ctl::test::alert::Alert;
 use crate::ctl::test::undo::Undo;
@@ -105,12 +106,17 @@ async fn run(
     let alert = Alert { webhook: &webhook, secret: &secret, target };
     steps.take("alert", alert.post(undo).await)?;
     let enforced = steps.take("block", block::in_force(privd, target).await)?;
-    if engine == block::UFW {
-        undo.in_rules = true;
-        steps.take("rules", block::in_rules(enforced))?;
-        steps.take("kernel", block::in_kernel(enforced))?;
+    undo.held_by = Some(engine);
+    match engine {
+        Engine::Ufw => {
+            steps.take("rules", block::in_rules(enforced))?;
+            steps.take("kernel", block::in_kernel(enforced))
+        }
+        Engine::Nftables => {
+            steps.take("table", block::in_table())?;
+            steps.take("kernel", block::in_set(privd, enforced).await)
+        }
     }
-    Some(())
 }
 
 /// What has been tried, in order.
