@@ -13,8 +13,8 @@ pub const NAME: &str = "webhookd";
 /// elements that are there stay.
 ///
 /// At priority raw what comes is dropped before connections are tracked, forwarded or translated:
-/// open ones and those to containers too. What goes out is dropped as well, or a session on which
-/// this host keeps sending would live on.
+/// open ones and those to containers too. What goes out, from here or from a container, is dropped
+/// as well, or a session on which this side keeps sending would live on.
 #[must_use]
 pub fn script(sets: &BTreeSet<Set>) -> String {
     let rules: String = sets.iter().map(|set| set.script()).collect();
@@ -27,7 +27,7 @@ pub const REMOVAL: &str = "add table inet webhookd\ndelete table inet webhookd\n
 const FRAME: &str = "\
 add table inet webhookd
 add chain inet webhookd from { type filter hook prerouting priority raw; policy accept; }
-add chain inet webhookd to { type filter hook output priority raw; policy accept; }
+add chain inet webhookd to { type filter hook postrouting priority raw; policy accept; }
 flush chain inet webhookd from
 flush chain inet webhookd to
 ";
