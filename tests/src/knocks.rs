@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use crate::World;
 use crate::world::{SERVER, SERVER6};
@@ -12,7 +11,7 @@ use crate::world::{SERVER, SERVER6};
 #[derive(Debug)]
 pub struct Knocks {
     senders: Vec<UdpSocket>,
-    receivers: [UdpSocket; 2],
+    receiver: UdpSocket,
 }
 
 impl Knocks {
@@ -22,11 +21,8 @@ impl Knocks {
     /// When they cannot be had.
     #[must_use]
     pub fn from(world: &World, addresses: &[&str]) -> Self {
-        let receivers = [SERVER, SERVER6].map(|address| {
-            let socket = world.server.inside(|| UdpSocket::bind((address, 22)).unwrap());
-            socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-            socket
-        });
+        // Of both families.
+        let receiver = world.server.udp("[::]:22");
         let sender = |address: &&str| {
             let v6 = address.contains(':');
             let (prefix, to) = if v6 { ("64 nodad", SERVER6) } else { ("24", SERVER) };
@@ -35,7 +31,7 @@ impl Knocks {
             socket.connect((to, 22)).unwrap();
             socket
         };
-        Self { senders: addresses.iter().map(sender).collect(), receivers }
+        Self { senders: addresses.iter().map(sender).collect(), receiver }
     }
 
     /// Sends a packet from each address; from which any has arrived by now.
@@ -44,10 +40,8 @@ impl Knocks {
         // The kernel may say that an earlier one was refused.
         self.senders.iter().for_each(|socket| drop(socket.send(b"x")));
         let mut arrived = BTreeSet::new();
-        for socket in &self.receivers {
-            while let Ok((_, from)) = socket.recv_from(&mut [0]) {
-                arrived.insert(from.ip());
-            }
+        while let Ok((_, from)) = self.receiver.recv_from(&mut [0]) {
+            arrived.insert(from.ip().to_canonical());
         }
         arrived
     }
