@@ -100,7 +100,13 @@ fn ufws_reload_reset_and_end_let_no_packet_through_and_leave_the_table_alone() {
         assert!(sent > 5 && arrived.is_empty(), "{command}: {arrived:?} of {sent}");
         assert_eq!(table(), before, "{command}");
         // What ufw is, is no matter.
-        assert_eq!(world.send(&request("GET", "/readyz", &[], "")).status, 200, "{command}");
+        let ready =
+            world.send(&request("GET", "/readyz", &[("Authorization", &*world.bearer())], ""));
+        assert_eq!(
+            (ready.status, ready.message()),
+            (200, "ready: 4 blocks, all in force"),
+            "{command}"
+        );
     }
     world.block("198.51.100.1");
     assert_eq!(world.lines("privd.log", &[" WARN "]), Vec::<String>::new());
