@@ -56,7 +56,7 @@ impl Enforcer {
     }
 
     /// Once every block is in force here, the engine before lets go of its own.
-    fn retire(&mut self) {
+    pub(crate) fn retire(&mut self) {
         let whole = self.state.problem.is_none() && self.state.blocks.read().missing().is_empty();
         let Some(mut before) = self.retiring.take_if(|_| whole && self.adopted) else { return };
         if let Err(problem) = before.retire() {

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::engine::Engine;
 use crate::https::{self, Answer, Client, Connection};
 use crate::place::Place;
 use crate::processes;
@@ -47,6 +48,8 @@ pub struct World {
     pub attacker: Place,
     /// Kibana's host.
     pub kibana: Place,
+    /// What webhook-privd is configured to block with.
+    pub engine: Engine,
     /// The token that lets in.
     pub token: String,
     /// Everything that stands for the server's disk.
@@ -114,6 +117,7 @@ impl World {
             server,
             attacker,
             kibana,
+            engine: Engine::tested(),
             token: fs::read_to_string(path.join("secret")).unwrap(),
             client: Client::trusting(&path.join("cert.pem")),
             directory,
@@ -129,8 +133,7 @@ impl World {
     /// Writes both configuration files, with further lines; top-level keys come first.
     pub fn configure(&self, privd_toml: &str, webhookd_toml: &str) {
         let at = self.directory.path().display();
-        let engine = std::env::var("WEBHOOKD_TEST_ENGINE")
-            .map_or_else(|_| String::new(), |engine| format!("firewall = \"{engine}\"\n"));
+        let engine = self.engine.line();
         self.write(
             "privd.toml",
             &format!("{engine}{privd_toml}\nledger = \"{at}/state/ledger.redb\"\n"),

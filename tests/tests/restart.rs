@@ -28,7 +28,7 @@ fn a_rule_that_went_while_privd_was_away_is_back_after_its_start() {
     let mut world = World::new();
     world.block(ATTACKER);
     world.stop_privd(Signal::SIGTERM);
-    world.ufw("delete deny from 203.0.113.7");
+    world.take_away(ATTACKER);
     assert!(world.attacker_connects(SERVER));
     world.start_privd();
     tests::until("the block is back", 10, || !world.attacker_connects(SERVER));
