@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use firewall::Mark;
 use ipnet::IpNet;
 use ledger::Live;
 use protocol::{Target, Until};
@@ -97,6 +98,12 @@ impl Blocks {
         }
         Some(before)
     }
+}
+
+/// Those of a ledger's blocks that are to be in the firewall now, as it takes them.
+pub fn due<'a>(blocks: impl Iterator<Item = &'a Live>, wall: u64) -> Vec<(Target, Mark)> {
+    let live = blocks.filter(|live| !live.is_over(wall));
+    live.map(|live| (live.info.target, Mark::new(live.event, live.info.until))).collect()
 }
 
 impl FromIterator<Live> for Blocks {

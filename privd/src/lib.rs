@@ -51,6 +51,7 @@ use firewall::nft::Nft;
 use firewall::program::Program;
 use firewall::ufw::Ufw;
 use ledger::{Ledger, LedgerError, Records};
+use protocol::Text;
 
 /// Starts the daemon and works until SIGTERM. Each line of the start is a condition: what does not
 /// hold ends it.
@@ -69,14 +70,18 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         return Ok(());
     }
     privilege::check_root()?;
-    if let Some(path) = Program::missing() {
-        return Err(StartError::Missing(path));
+    let (programs, packages) = match config.firewall {
+        Engine::Ufw => (Program::OF_UFW, "ufw iptables conntrack"),
+        Engine::Nftables => (Program::OF_NFTABLES, "nftables"),
+    };
+    if let Some(path) = Program::missing(programs) {
+        return Err(StartError::Missing(path, packages));
     }
     let signals = block_signals()?;
     let listener = Listener::open(&config.socket.0, frontend)?;
-    privilege::drop_all_but_needed()?;
+    privilege::drop_all_but_needed(config.firewall)?;
     if !options.unconfined {
-        privilege::check_mount_view()?;
+        privilege::check_mount_view(config.firewall)?;
     }
     // As it will be opened again: without the capabilities that are gone.
     let audit = config.audit_log.as_ref().map(|path| path.0.as_path());
@@ -185,9 +190,9 @@ pub enum StartError {
     /// The account.
     #[error(transparent)]
     User(#[from] config::UserError),
-    /// A program that will be needed.
-    #[error("{0} is missing: `apt install ufw iptables conntrack`")]
-    Missing(&'static str),
+    /// A program that will be needed, and the packages of those that are.
+    #[error("{0} is missing: `apt install {1}`")]
+    Missing(&'static str, &'static str),
     /// The socket.
     #[error(transparent)]
     Listen(#[from] listener::ListenError),
@@ -211,6 +216,9 @@ pub enum StartError {
     /// A rules file that is not whole could not be restored.
     #[error("a damaged rules file could not be restored; its words are above")]
     NotRecovered,
+    /// What the ledger holds is not in force.
+    #[error("the blocks are not in nftables: {0}")]
+    NotLoaded(Text),
     /// The operating system refuses a thread or a descriptor.
     #[error("the system refuses a thread: {0}")]
     Thread(std::io::Error),
@@ -223,14 +231,18 @@ impl StartError {
             Self::Usage(_) => 64,
             Self::Config(_)
             | Self::User(_)
-            | Self::Missing(_)
+            | Self::Missing(..)
             | Self::Listen(_)
             | Self::Audit(_) => 78,
             Self::Privilege(_) => 77,
             Self::Ledger(LedgerError::NoDirectory(_)) => 78,
             // EX_TEMPFAIL: started again, it works.
             Self::Replaced => 75,
-            Self::Ledger(_) | Self::Thread(_) | Self::Aside(_) | Self::NotRecovered => 70,
+            Self::Ledger(_)
+            | Self::Thread(_)
+            | Self::Aside(_)
+            | Self::NotRecovered
+            | Self::NotLoaded(_) => 70,
         }
     }
 }

@@ -32,6 +32,12 @@ pub enum Program {
 }
 
 impl Program {
+    /// Those that the ufw engine starts.
+    pub const OF_UFW: &[Self] = &[Self::Ufw, Self::Iptables, Self::Ip6tables, Self::Conntrack];
+
+    /// Those that the nftables engine starts.
+    pub const OF_NFTABLES: &[Self] = &[Self::Nft];
+
     /// Its absolute path on Debian and Ubuntu.
     pub const fn path(self) -> &'static str {
         match self {
@@ -48,10 +54,9 @@ impl Program {
         self.path().rsplit('/').next().unwrap_or_default()
     }
 
-    /// The first that is not installed.
-    pub fn missing() -> Option<&'static str> {
-        let all = [Self::Ufw, Self::Iptables, Self::Ip6tables, Self::Conntrack];
-        all.into_iter().map(Self::path).find(|path| !Path::new(path).exists())
+    /// The first of these that is not installed.
+    pub fn missing(all: &[Self]) -> Option<&'static str> {
+        all.iter().map(|program| program.path()).find(|path| !Path::new(path).exists())
     }
 
     /// Whether iptables is the legacy one: Debian's alternatives lead to `xtables-legacy-multi`.
