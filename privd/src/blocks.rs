@@ -113,3 +113,39 @@ impl FromIterator<Live> for Blocks {
         blocks
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::{BlockInfo, EventId, Text};
+
+    use super::*;
+
+    fn live(target: &str, until: Until) -> Live {
+        let info = BlockInfo {
+            target: target.parse().unwrap(),
+            since: 0,
+            until,
+            reason: Text::default(),
+            rule_name: Text::default(),
+            alert_id: Text::default(),
+            peer_uid: 0,
+            peer_pid: 0,
+            requester: None,
+            offences: 0,
+            in_force: false,
+        };
+        Live { info, event: EventId(7), of_this_run: false }
+    }
+
+    #[test]
+    fn what_is_over_is_not_put_into_the_firewall() {
+        let ends = [Until::At(99), Until::At(100), Until::At(101), Until::Permanent];
+        let blocks: Vec<Live> = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::/64"]
+            .into_iter()
+            .zip(ends)
+            .map(|(target, until)| live(target, until))
+            .collect();
+        let due: Vec<Target> = due(blocks.iter(), 100).into_iter().map(|due| due.0).collect();
+        assert_eq!(due, [blocks[2].info.target, blocks[3].info.target]);
+    }
+}
