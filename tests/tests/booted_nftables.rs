@@ -17,8 +17,12 @@ fn without_ufw_blocks_are_in_force_before_the_network_is_up() {
     let disk = Disk::bare();
     disk.sh("dpkg --purge ufw conntrack iptables
         dpkg --install /root/webhookd.deb; webhookctl init --renew --san 10.9.0.1");
-    // It empties nftables when it starts, at every boot.
-    disk.sh(&format!("{}; systemctl --quiet enable nftables", Container::NFTABLES));
+    // It empties nftables when it starts, at every boot; late enough to empty what did not wait.
+    disk.sh(&format!(
+        "{}; systemctl --quiet enable nftables; mkdir /etc/systemd/system/nftables.service.d
+         printf '[Service]\\nExecStartPre=sleep 2\\n' >/etc/systemd/system/nftables.service.d/late.conf",
+        Container::NFTABLES
+    ));
     let mut machine = Container::from(disk);
     for (server, attacker) in [("203.0.113.1", ATTACKER), ("2001:db8:113::1", ATTACKER6)] {
         let mut sessions =
