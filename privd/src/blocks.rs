@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use firewall::Mark;
 use ipnet::IpNet;
 use ledger::Live;
 use protocol::{Target, Until};
@@ -100,10 +101,52 @@ impl Blocks {
     }
 }
 
+/// Those of a ledger's blocks that are to be in the firewall now, as it takes them.
+pub fn due<'a>(blocks: impl Iterator<Item = &'a Live>, wall: u64) -> Vec<(Target, Mark)> {
+    let live = blocks.filter(|live| !live.is_over(wall));
+    live.map(|live| (live.info.target, Mark::new(live.event, live.info.until))).collect()
+}
+
 impl FromIterator<Live> for Blocks {
     fn from_iter<I: IntoIterator<Item = Live>>(all: I) -> Self {
         let mut blocks = Self::default();
         all.into_iter().for_each(|live| blocks.insert(live));
         blocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{BlockInfo, EventId, Text};
+
+    use super::*;
+
+    fn live(target: &str, until: Until) -> Live {
+        let info = BlockInfo {
+            target: target.parse().unwrap(),
+            since: 0,
+            until,
+            reason: Text::default(),
+            rule_name: Text::default(),
+            alert_id: Text::default(),
+            peer_uid: 0,
+            peer_pid: 0,
+            requester: None,
+            offences: 0,
+            in_force: false,
+        };
+        Live { info, event: EventId(7), of_this_run: false }
+    }
+
+    #[test]
+    fn what_is_over_is_not_put_into_the_firewall() {
+        let ends = [Until::At(99), Until::At(100), Until::At(101), Until::Permanent];
+        let blocks: Vec<Live> = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::/64"]
+            .into_iter()
+            .zip(ends)
+            .map(|(target, until)| live(target, until))
+            .collect();
+        let due: Vec<Target> = due(blocks.iter(), 100).into_iter().map(|due| due.0).collect();
+        assert_eq!(due, [blocks[2].info.target, blocks[3].info.target]);
     }
 }

@@ -16,6 +16,7 @@ use slog::{Logger, error, warn};
 
 use crate::audit;
 use crate::batch::{Batch, Plan};
+use crate::blocks;
 use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::peer::Peer;
@@ -23,7 +24,7 @@ use crate::protected::Protected;
 use crate::quota::Bucket;
 use crate::reconcile::UPKEEP_PAUSE;
 use crate::snapshot::{Published, Shared, Snapshot};
-use firewall::{Change, Firewall, Mark, pulse};
+use firewall::{Change, Firewall, pulse};
 use ledger::{Entry, Ledger, Records};
 
 /// What the enforcer is asked to do.
@@ -151,15 +152,11 @@ impl Enforcer {
     pub fn load(&mut self, other: Box<dyn Firewall>) {
         self.retiring = Some(other);
         let now = (self.clock)();
-        let blocks = self.state.blocks.read();
-        let live = blocks.iter().filter(|live| !live.is_over(now.wall));
-        let live: Vec<(Target, Mark)> =
-            live.map(|live| (live.info.target, Mark::new(live.event, live.info.until))).collect();
-        drop(blocks);
         if !self.adopted || !self.state.config.enforce {
             return;
         }
-        if let Err(problem) = self.engine.load(&live) {
+        let due = blocks::due(self.state.blocks.read().iter(), now.wall);
+        if let Err(problem) = self.engine.load(&due) {
             error!(self.log, "blocks could not be put in force at once; it is tried again"; "why" => %problem);
         }
     }

@@ -10,6 +10,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -36,6 +37,14 @@ struct Running {
 }
 
 impl Container {
+    /// Shell that has nftables hold the blocks from the next start on.
+    pub const NFTABLES: &str =
+        "sed -i 's/^#*firewall = .*/firewall = \"nftables\"/' /etc/webhookd/privd.toml";
+
+    /// Shell that has ufw hold them.
+    pub const UFW: &str =
+        "sed -i 's/^#*firewall = .*/firewall = \"ufw\"/' /etc/webhookd/privd.toml";
+
     /// A machine with ufw enabled at boot, SSH open to everyone and port 5001 to Kibana, and the
     /// package installed.
     #[must_use]
@@ -177,6 +186,37 @@ impl Container {
         answer
     }
 
+    /// Installs the package again, as version 9.0, while alerts keep coming, of which each must be
+    /// answered 200; what the installation said.
+    ///
+    /// # Panics
+    /// When an alert or the installation fails.
+    #[must_use]
+    pub fn upgrade_under_alerts(&self) -> String {
+        self.sh(HIGHER);
+        let done = AtomicBool::new(false);
+        let installed = std::thread::scope(|scope| {
+            let alerts = scope.spawn(|| {
+                let mut answers = 0;
+                while !done.load(Ordering::Relaxed) || answers < 12 {
+                    let address = format!("198.51.100.{}", answers % 200 + 1);
+                    let answer = self.try_post(&json!({ "ip": address }));
+                    let answer = answer.expect("a connection and an answer");
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                    answers += 1;
+                }
+                answers
+            });
+            let installed = self.run("dpkg --install /root/higher.deb 2>&1");
+            done.store(true, Ordering::Relaxed);
+            println!("{} alerts answered during the upgrade", alerts.join().unwrap());
+            installed
+        });
+        let said = String::from_utf8(installed.stdout).unwrap();
+        assert!(installed.status.success(), "{said}");
+        said
+    }
+
     /// Whether the attacker can open a connection to the machine's port 22.
     #[must_use]
     pub fn attacker_connects(&self) -> bool {
@@ -284,6 +324,13 @@ fn descendants(pid: u32) -> Vec<u32> {
 fn name_of(directory: &TempDir) -> &str {
     directory.path().file_name().unwrap().to_str().unwrap()
 }
+
+/// The package again, as `/root/higher.deb` and under another version.
+const HIGHER: &str = "
+    cd /root; dpkg-deb --raw-extract webhookd.deb higher
+    sed -i 's/^Version: .*/Version: 9.0/' higher/DEBIAN/control
+    dpkg-deb --build -Znone higher >/dev/null; rm -r higher
+";
 
 /// For a connection to open.
 const PATIENCE: Duration = Duration::from_secs(5);

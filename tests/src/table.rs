@@ -63,7 +63,8 @@ impl Table {
         }
         let set = set(target);
         let chain = |chain: &&str| !self.drops.contains(&format!("{chain} {set}"));
-        let lacking = ["prerouting saddr", "prerouting daddr", "output daddr"].into_iter().find(chain)?;
+        let lacking =
+            ["prerouting saddr", "prerouting daddr", "output daddr"].into_iter().find(chain)?;
         Some(format!("{target}: chain {lacking} has no rule for {set}"))
     }
 }

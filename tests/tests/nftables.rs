@@ -33,7 +33,10 @@ const HARMS: [(&str, &str); 11] = [
     ("nft delete table inet webhookd", MADE_ANEW),
     ("nft flush ruleset", MADE_ANEW),
     ("nft flush table inet webhookd", MADE_ANEW),
-    ("nft 'flush chain inet webhookd prerouting; delete chain inet webhookd prerouting'", MADE_ANEW),
+    (
+        "nft 'flush chain inet webhookd prerouting; delete chain inet webhookd prerouting'",
+        MADE_ANEW,
+    ),
     ("nft insert rule inet webhookd prerouting accept", MADE_ANEW),
     ("nft add table inet webhookd '{ flags dormant; }'", MADE_ANEW),
     ("nft flush chain inet webhookd prerouting", MADE_ANEW),

@@ -60,10 +60,15 @@ impl Pipeline {
             let expecting = self.service.clone();
             let stop = stop.clone();
             let http = HttpService::build()
-                // As actix-web does: a connection at rest does not hold a stop up.
+                // As actix-web does: a connection at rest does not hold a stop up. It gets a moment
+                // more, as nothing tells it from one whose first request is on the way: that would be
+                // lost.
                 .graceful_shutdown_signal(move || {
                     let stop = stop.clone();
-                    async move { stop.notified().await }
+                    async move {
+                        stop.notified().await;
+                        tokio::time::sleep(FIRST_REQUEST).await;
+                    }
                 })
                 .keep_alive(KEEP_ALIVE)
                 .client_request_timeout(HEAD_DEADLINE)
@@ -138,5 +143,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// What is left of a body that is not wanted is read and dropped so long: a client that still sends
 /// would be reset, and never read its answer.
 const UNREAD_DEADLINE: Duration = Duration::from_secs(5);
+/// For the request of a connection that was just made when the service stops.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// For requests under way when the service stops.
 const SHUTDOWN_SECONDS: u64 = 55;

@@ -101,6 +101,11 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether another process works with it.
+    pub const fn is_in_use(&self) -> bool {
+        matches!(self, Self::Unusable { source: redb::Error::DatabaseAlreadyOpen, .. })
+    }
+
     fn of(path: &Path, source: redb::Error) -> Self {
         let path = path.to_owned();
         match &source {
@@ -203,7 +208,7 @@ mod tests {
         let first = Ledger::open(&path).unwrap();
         let error = Ledger::open(&path).unwrap_err();
         assert!(error.to_string().contains("ledger.redb cannot be used"), "{error}");
-        assert!(matches!(error, LedgerError::Unusable { .. }));
+        assert!(matches!(error, LedgerError::Unusable { .. }) && error.is_in_use());
         drop(first);
         let missing = directory.path().join("none/ledger.redb");
         assert!(Ledger::open(&missing).unwrap_err().to_string().contains("install -d"));
