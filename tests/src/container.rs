@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::disk::{Disk, PATH, shell_word};
 use crate::https::{self, Answer, Client};
+use crate::last_words;
 use crate::place::Place;
 use crate::wait::until;
 
@@ -54,6 +55,7 @@ impl Container {
     /// Boots a disk.
     #[must_use]
     pub fn from(disk: Disk) -> Self {
+        last_words::keep();
         let running = start(&disk);
         let machine = Self { disk, running };
         machine.wait_for_boot();
@@ -225,9 +227,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.journal());
-        }
+        last_words::print(|| self.journal());
         self.end();
     }
 }

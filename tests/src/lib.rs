@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod container;
 pub mod disk;
 pub mod https;
+pub mod last_words;
 pub mod node;
 pub mod package;
 pub mod place;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
 use tests::sessions::Sessions;
@@ -144,24 +144,15 @@ fn an_upgrade_loses_no_request_no_block_and_no_configuration() {
     let old = pids();
     make_version(&machine, "9.0");
     let done = AtomicBool::new(false);
-    let installed = std::thread::scope(|scope| {
-        let alerts = scope.spawn(|| {
-            let mut answers = 0;
-            while !done.load(Ordering::Relaxed) || answers < 12 {
-                let address = format!("198.51.100.{}", answers % 200 + 1);
-                let answer = machine.try_post(&json!({ "ip": address }));
-                let answer = answer.expect("a connection and an answer");
-                assert_eq!(answer.status, 200, "{answer:?}");
-                answers += 1;
-            }
-            answers
-        });
+    let (installed, alerts) = std::thread::scope(|scope| {
+        // Several at a time: there is one in whatever state when a daemon stops.
+        let clients = [(); 3].map(|()| scope.spawn(|| post_until(&done, &machine)));
         let installed = machine.run("dpkg --install /root/higher.deb 2>&1");
         done.store(true, Ordering::Relaxed);
-        println!("{} alerts answered during the upgrade", alerts.join().unwrap());
-        installed
+        (installed, clients.map(|client| client.join().unwrap()))
     });
     let said = String::from_utf8(installed.stdout).unwrap();
+    assert!(alerts.iter().all(Result::is_ok), "{said}\n{alerts:#?}");
     assert!(installed.status.success(), "{said}");
     assert!(said.contains("All is well.") && !said.contains("/blockip"), "{said}");
     let version = machine.sh("dpkg-query -W -f '${Version}' webhookd");
@@ -309,6 +300,30 @@ fn rules_files_that_are_no_text_or_missing_stop_no_purge() {
     assert!(!rules.contains("198.51.100.1") && rules.contains("198.51.100.2"), "{rules}");
     assert!(rules.contains("COMMIT") && rules.contains("# cafM-i\n"), "{rules}");
     assert_eq!(disk.sh("getent passwd webhookd || test ! -e /etc/webhookd"), "");
+}
+
+/// Posts one alert after another, each of which is answered 200, or says which was not, and when.
+fn post_until(done: &AtomicBool, machine: &Container) -> Result<u32, String> {
+    let mut answers = 0;
+    while !done.load(Ordering::Relaxed) || answers < 12 {
+        let address = format!("198.51.100.{}", answers % 200 + 1);
+        let from = time_of_day();
+        match machine.try_post(&json!({ "ip": address })) {
+            Ok(answer) if answer.status == 200 => answers += 1,
+            other => {
+                let to = time_of_day();
+                return Err(format!("after {answers}, from {from} to {to}: {other:?}"));
+            }
+        }
+    }
+    Ok(answers)
+}
+
+/// As the journal writes it, in UTC.
+fn time_of_day() -> String {
+    let now = UNIX_EPOCH.elapsed().unwrap();
+    let (seconds, micros) = (now.as_secs(), now.subsec_micros());
+    format!("{:02}:{:02}:{:02}.{micros:06}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }
 
 /// The package again, as `/root/higher.deb` and under another version.
