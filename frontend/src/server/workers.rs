@@ -42,9 +42,10 @@ impl Workers {
         listener.set_nonblocking(true)?;
         let mut workers = Self { threads: JoinSet::new(), stop: watch::Sender::new(false) };
         let (beginning, mut begun) = mpsc::channel(1);
-        for _ in 0..WORKERS {
-            let (pipeline, listener) = (pipeline.clone(), listener.try_clone()?);
-            let (beginning, stop) = (beginning.clone(), workers.stop.subscribe());
+        // Two: a host that blocks attackers has better uses for its cores.
+        for listener in [listener.try_clone()?, listener] {
+            let (pipeline, beginning) = (pipeline.clone(), beginning.clone());
+            let stop = workers.stop.subscribe();
             workers.threads.spawn_blocking(move || work(pipeline, listener, beginning, stop));
         }
         drop(beginning);
@@ -150,8 +151,6 @@ async fn next(
     }
 }
 
-/// Threads that serve connections: a host that blocks attackers has better uses for its cores.
-const WORKERS: usize = 2;
 /// After an error, which a lack of descriptors may be: asked again at once, it would be the same.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// For the first requests of those that were accepted when the service stops. Kibana's follows at once;
