@@ -48,8 +48,7 @@ enum What {
 const EXAMPLES: &str = "\
 Examples:
   webhookctl kibana print
-  sudo webhookctl kibana apply --url https://kibana.example.org:5601 \\
-    --api-key-file kibana.key --dry-run
+  sudo webhookctl kibana apply --url https://kibana:5601 --api-key-file api.key
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 

@@ -78,10 +78,10 @@ pub(super) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  sudo webhookctl kibana apply --url https://kibana.example.org:5601 \\
-    --api-key-file kibana.key --dry-run
-  sudo webhookctl kibana apply --url https://kibana.example.org:5601 \\
-    --api-key-file kibana.key --ca elastic-ca.pem --space soc --rule guide
+  sudo webhookctl kibana apply --url https://kibana:5601 --api-key-file api.key
+  K='--url https://kibana.example.org:5601 --api-key-file api.key'
+  sudo webhookctl kibana apply $K --dry-run
+  sudo webhookctl kibana apply $K --ca elastic-ca.pem --space soc --rule guide
 
 It makes or changes the connector webhookd-HOST, and the rule that all hosts
 share: this host's action in it and the networks of its never-block, which
