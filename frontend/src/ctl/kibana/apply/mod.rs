@@ -42,7 +42,7 @@ pub(in crate::ctl) use crate::ctl::kibana::apply::error::ApplyError;
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Kibana, for example https://kibana.example.org:5601
+    /// Where Kibana is: https, host and port, and its base path if it has one
     #[arg(long, value_name = "URL", value_parser = url)]
     url: String,
     /// The API key to ask with: Encoded as Kibana shows it, or ID:KEY; - for standard input. Nobody
