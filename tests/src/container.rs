@@ -11,13 +11,14 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::disk::{Disk, PATH, shell_word};
 use crate::https::{self, Answer, Client};
+use crate::last_words;
 use crate::place::Place;
 use crate::wait::until;
 
@@ -63,6 +64,7 @@ impl Container {
     /// Boots a disk.
     #[must_use]
     pub fn from(disk: Disk) -> Self {
+        last_words::keep();
         let running = start(&disk);
         let machine = Self { disk, running };
         machine.wait_for_boot();
@@ -195,26 +197,34 @@ impl Container {
     pub fn upgrade_under_alerts(&self) -> String {
         self.sh(HIGHER);
         let done = AtomicBool::new(false);
-        let installed = std::thread::scope(|scope| {
-            let alerts = scope.spawn(|| {
-                let mut answers = 0;
-                while !done.load(Ordering::Relaxed) || answers < 12 {
-                    let address = format!("198.51.100.{}", answers % 200 + 1);
-                    let answer = self.try_post(&json!({ "ip": address }));
-                    let answer = answer.expect("a connection and an answer");
-                    assert_eq!(answer.status, 200, "{answer:?}");
-                    answers += 1;
-                }
-                answers
-            });
+        let (installed, alerts) = std::thread::scope(|scope| {
+            // Several at a time: there is one in whatever state when a daemon stops.
+            let clients = [(); 3].map(|()| scope.spawn(|| self.post_until(&done)));
             let installed = self.run("dpkg --install /root/higher.deb 2>&1");
             done.store(true, Ordering::Relaxed);
-            println!("{} alerts answered during the upgrade", alerts.join().unwrap());
-            installed
+            (installed, clients.map(|client| client.join().unwrap()))
         });
         let said = String::from_utf8(installed.stdout).unwrap();
+        assert!(alerts.iter().all(Result::is_ok), "{said}\n{alerts:#?}");
         assert!(installed.status.success(), "{said}");
         said
+    }
+
+    /// Posts one alert after another, each of which is answered 200, or says which was not, and when.
+    fn post_until(&self, done: &AtomicBool) -> Result<u32, String> {
+        let mut answers = 0;
+        while !done.load(Ordering::Relaxed) || answers < 12 {
+            let address = format!("198.51.100.{}", answers % 200 + 1);
+            let from = time_of_day();
+            match self.try_post(&json!({ "ip": address })) {
+                Ok(answer) if answer.status == 200 => answers += 1,
+                other => {
+                    let to = time_of_day();
+                    return Err(format!("after {answers}, from {from} to {to}: {other:?}"));
+                }
+            }
+        }
+        Ok(answers)
     }
 
     /// Whether the attacker can open a connection to the machine's port 22.
@@ -265,9 +275,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.journal());
-        }
+        last_words::print(|| self.journal());
         self.end();
     }
 }
@@ -318,6 +326,13 @@ fn descendants(pid: u32) -> Vec<u32> {
     let children = children.unwrap_or_default();
     let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
     children.flat_map(|pid| [vec![pid], descendants(pid)].concat()).collect()
+}
+
+/// As the journal writes it, in UTC.
+fn time_of_day() -> String {
+    let now = UNIX_EPOCH.elapsed().unwrap();
+    let (seconds, micros) = (now.as_secs(), now.subsec_micros());
+    format!("{:02}:{:02}:{:02}.{micros:06}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }
 
 /// Also the name of its control group.

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::engine::Engine;
 use crate::https::{self, Answer, Client, Connection};
+use crate::last_words;
 use crate::place::Place;
 use crate::processes;
 use crate::wait::until;
@@ -85,6 +86,7 @@ impl World {
     /// whose own mounts only the server sees.
     #[must_use]
     pub fn prepared(setup: &str, ufw: &str) -> Self {
+        last_words::keep();
         assert!(nix::unistd::geteuid().is_root(), "these tests need root: run `sudo tests/run`");
         let directory = tempfile::Builder::new().prefix("webhookd-test-").tempdir().unwrap();
         let path = directory.path();
@@ -443,9 +445,7 @@ impl Default for World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.logs());
-        }
+        last_words::print(|| self.logs());
         for mut daemon in [self.webhookd.take(), self.privd.take()].into_iter().flatten() {
             let _ = daemon.kill();
             let _ = daemon.wait();
