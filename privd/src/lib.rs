@@ -9,7 +9,6 @@
 pub mod acceptor;
 pub mod audit;
 pub mod batch;
-pub mod blocks;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -18,10 +17,10 @@ pub mod judgement;
 pub mod listener;
 pub mod peer;
 pub mod policy;
-pub mod privilege;
 pub mod protected;
 pub mod quota;
 pub mod reconcile;
+pub mod record;
 pub mod recover;
 pub mod reload;
 pub mod request;
@@ -80,9 +79,10 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     }
     let signals = block_signals()?;
     let listener = Listener::open(&config.socket.0, frontend)?;
-    privilege::drop_all_but_needed(config.firewall)?;
+    let ufw = config.firewall == Engine::Ufw;
+    privilege::drop_all_but_needed(ufw)?;
     if !options.unconfined {
-        privilege::check_mount_view(config.firewall)?;
+        privilege::check_mount_view(ufw)?;
     }
     // As it will be opened again: without the capabilities that are gone.
     let audit = config.audit_log.as_ref().map(|path| path.0.as_path());

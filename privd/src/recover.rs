@@ -5,14 +5,15 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use protocol::Target;
 use slog::{Logger, error, info, warn};
 
 use crate::config::{Config, Engine};
-use crate::{StartError, blocks, clock};
-use firewall::Firewall;
+use crate::{StartError, clock};
 use firewall::nft::Nft;
 use firewall::ufw::files::{self, RULES, RulesFiles, Unreadable};
-use ledger::Ledger;
+use firewall::{Firewall, Mark};
+use ledger::{Ledger, Live};
 
 /// Restores ufw's rules files where they are damaged; with nftables, puts the ledger's blocks in force.
 ///
@@ -80,8 +81,50 @@ fn load_blocks(config: &Config, log: &Logger) -> Result<(), StartError> {
     if !records.adopted {
         return Ok(());
     }
-    let due = blocks::due(records.blocks.iter(), clock::now().wall);
+    let due = due(records.blocks.iter(), clock::now().wall);
     Nft::new(log.clone()).load(&due).map_err(StartError::NotLoaded)?;
     info!(log, "blocks are in nftables again"; "blocks" => due.len());
     Ok(())
+}
+
+/// Those of a ledger's blocks that are to be in the firewall now, as it takes them.
+pub fn due<'a>(blocks: impl Iterator<Item = &'a Live>, wall: u64) -> Vec<(Target, Mark)> {
+    let live = blocks.filter(|live| !live.is_over(wall));
+    live.map(|live| (live.info.target, Mark::new(live.event, live.info.until))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{BlockInfo, EventId, Text, Until};
+
+    use super::*;
+
+    fn live(target: &str, until: Until) -> Live {
+        let info = BlockInfo {
+            target: target.parse().unwrap(),
+            since: 0,
+            until,
+            reason: Text::default(),
+            rule_name: Text::default(),
+            alert_id: Text::default(),
+            peer_uid: 0,
+            peer_pid: 0,
+            requester: None,
+            offences: 0,
+            in_force: false,
+        };
+        Live { info, event: EventId(7), of_this_run: false }
+    }
+
+    #[test]
+    fn what_is_over_is_not_put_into_the_firewall() {
+        let ends = [Until::At(99), Until::At(100), Until::At(101), Until::Permanent];
+        let blocks: Vec<Live> = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::/64"]
+            .into_iter()
+            .zip(ends)
+            .map(|(target, until)| live(target, until))
+            .collect();
+        let due: Vec<Target> = due(blocks.iter(), 100).into_iter().map(|due| due.0).collect();
+        assert_eq!(due, [blocks[2].info.target, blocks[3].info.target]);
+    }
 }

@@ -4,6 +4,7 @@
 //! The values are here, the file is in [`Ledger`]. It knows nothing of peers, policy or the
 //! firewall.
 
+mod blocks;
 mod file;
 mod tables;
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use protocol::{BlockInfo, Enforced, EventId, Target, Until};
 
+pub use crate::blocks::Blocks;
 pub use crate::file::{Ledger, LedgerError};
 
 /// A live block.

@@ -11,7 +11,6 @@ use nix::sys::prctl;
 use nix::unistd::{self, AccessFlags, access};
 use slog::{Logger, info, warn};
 
-use crate::config::Engine;
 use firewall::program::Program;
 use firewall::ufw::files::RulesFiles;
 use firewall::ufw::lock;
@@ -26,17 +25,17 @@ pub fn check_root() -> Result<(), PrivilegeError> {
 }
 
 /// Keeps `CAP_NET_ADMIN` alone, for this process and every program it starts, and verifies it. A
-/// legacy iptables works through a raw socket: with that, `CAP_NET_RAW` stays as well. nftables needs
-/// no iptables, but to take away what ufw held before.
+/// legacy iptables works through a raw socket: with that, `CAP_NET_RAW` stays as well. Without `ufw`,
+/// whose engine it is, no iptables is needed, but to take away what that held before.
 ///
 /// Must run while the process has one thread: capabilities belong to threads.
 ///
 /// # Errors
 /// One of them is lacking, or any set does not read back as it was asked for.
-pub fn drop_all_but_needed(engine: Engine) -> Result<(), PrivilegeError> {
+pub fn drop_all_but_needed(ufw: bool) -> Result<(), PrivilegeError> {
     let permitted = caps::read(None, CapSet::Permitted)?;
     let mut only = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
-    let raw = engine == Engine::Ufw || permitted.contains(&Capability::CAP_NET_RAW);
+    let raw = ufw || permitted.contains(&Capability::CAP_NET_RAW);
     if raw && Program::iptables_is_legacy() {
         only.insert(Capability::CAP_NET_RAW);
     }
@@ -115,12 +114,12 @@ pub fn enter_domain(log: &Logger) {
 
 /// Checks that the mounts around this process close the ways that uid 0 has even without
 /// capabilities: writing what root runs at boot, and asking PID 1 for a root shell (measured:
-/// `systemd-run` from an otherwise strict sandbox gave one). And that they leave what the engine needs.
+/// `systemd-run` from an otherwise strict sandbox gave one). And that they leave what the engine
+/// needs, which may be `ufw`.
 ///
 /// # Errors
 /// The way that is still open, or what is lacking, and what mends it.
-pub fn check_mount_view(engine: Engine) -> Result<(), PrivilegeError> {
-    let ufw = engine == Engine::Ufw;
+pub fn check_mount_view(ufw: bool) -> Result<(), PrivilegeError> {
     let none = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let problem = match OpenOptions::new().append(true).open(ROOT_AT_BOOT) {
         Ok(_) => UFW_WRITABLE,

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use firewall::Mark;
 use ipnet::IpNet;
-use ledger::Live;
 use protocol::{Target, Until};
+
+use crate::Live;
 
 /// Live blocks by target, by end, and those that are not in force.
 #[derive(Clone, Debug, Default)]
@@ -101,12 +101,6 @@ impl Blocks {
     }
 }
 
-/// Those of a ledger's blocks that are to be in the firewall now, as it takes them.
-pub fn due<'a>(blocks: impl Iterator<Item = &'a Live>, wall: u64) -> Vec<(Target, Mark)> {
-    let live = blocks.filter(|live| !live.is_over(wall));
-    live.map(|live| (live.info.target, Mark::new(live.event, live.info.until))).collect()
-}
-
 impl FromIterator<Live> for Blocks {
     fn from_iter<I: IntoIterator<Item = Live>>(all: I) -> Self {
         let mut blocks = Self::default();
@@ -138,15 +132,52 @@ mod tests {
         Live { info, event: EventId(7), of_this_run: false }
     }
 
+    fn target(text: &str) -> Target {
+        text.parse().unwrap()
+    }
+
     #[test]
-    fn what_is_over_is_not_put_into_the_firewall() {
-        let ends = [Until::At(99), Until::At(100), Until::At(101), Until::Permanent];
-        let blocks: Vec<Live> = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::/64"]
+    fn what_is_over_is_found_by_its_end_also_after_the_end_has_changed() {
+        let mut blocks: Blocks = [
+            live("192.0.2.1", Until::At(99)),
+            live("192.0.2.2", Until::At(100)),
+            live("192.0.2.3", Until::At(101)),
+            live("2001:db8::/64", Until::Permanent),
+        ]
+        .into_iter()
+        .collect();
+        let over = |blocks: &Blocks| blocks.over(100).collect::<Vec<_>>();
+        assert_eq!(over(&blocks), [target("192.0.2.1"), target("192.0.2.2")]);
+        blocks.insert(live("192.0.2.1", Until::At(200)));
+        blocks.remove(target("192.0.2.2"));
+        assert!(over(&blocks).is_empty());
+        assert_eq!(blocks.len(), 3);
+    }
+
+    #[test]
+    fn what_is_not_in_force_is_known_without_going_through_all() {
+        let mut blocks: Blocks = ["192.0.2.1", "192.0.2.2"]
+            .map(|text| live(text, Until::Permanent))
             .into_iter()
-            .zip(ends)
-            .map(|(target, until)| live(target, until))
             .collect();
-        let due: Vec<Target> = due(blocks.iter(), 100).into_iter().map(|due| due.0).collect();
-        assert_eq!(due, [blocks[2].info.target, blocks[3].info.target]);
+        assert_eq!(blocks.missing().len(), 2);
+        assert_eq!(blocks.note(target("192.0.2.1"), true), Some(false));
+        assert_eq!(blocks.note(target("192.0.2.9"), true), None, "there is no such block");
+        assert_eq!(blocks.missing().iter().copied().collect::<Vec<_>>(), [target("192.0.2.2")]);
+        blocks.remove(target("192.0.2.2"));
+        assert!(blocks.missing().is_empty());
+    }
+
+    #[test]
+    fn the_narrowest_block_around_a_target_is_found() {
+        let blocks: Blocks = ["192.0.2.0/24", "192.0.2.0/30", "198.51.100.7"]
+            .map(|text| live(text, Until::Permanent))
+            .into_iter()
+            .collect();
+        let around = |text: &str| blocks.around(target(text)).map(|live| live.info.target);
+        assert_eq!(around("192.0.2.1"), Some(target("192.0.2.0/30")));
+        assert_eq!(around("192.0.2.9"), Some(target("192.0.2.0/24")));
+        assert_eq!(around("198.51.100.7"), Some(target("198.51.100.7")));
+        assert_eq!(around("198.51.100.8"), None);
     }
 }
