@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use protocol::{
-    Block, EventId, FrameError, Lift, List, Page, ProtectedNet, Reloaded, Reply, ReplyFrame,
-    Request, RequestFrame, Shown, Status, Target, Unblock, Verdict, frame,
+    Block, Element, EventId, FrameError, Lift, List, Page, ProtectedNet, Reloaded, Reply,
+    ReplyFrame, Request, RequestFrame, Shown, Status, Target, Targets, Text, Unblock, Verdict,
+    frame,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -127,6 +128,21 @@ impl PrivdClient {
     pub async fn protected(&self) -> Result<Vec<ProtectedNet>, PrivdError> {
         match self.ask(Request::Protected).await? {
             Reply::Protected(nets) => Ok(nets),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What the kernel's table of the nftables engine has of targets now; one each, in order. Where
+    /// the kernel does not tell, why.
+    ///
+    /// # Errors
+    /// As [`PrivdClient::block`].
+    pub async fn elements(
+        &self,
+        targets: Targets,
+    ) -> Result<Result<Vec<Option<Element>>, Text>, PrivdError> {
+        match self.ask(Request::Elements(targets)).await? {
+            Reply::Elements(found) => Ok(found),
             other => Err(unexpected(&other)),
         }
     }

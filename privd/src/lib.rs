@@ -9,7 +9,6 @@
 pub mod acceptor;
 pub mod audit;
 pub mod batch;
-pub mod blocks;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -18,10 +17,10 @@ pub mod judgement;
 pub mod listener;
 pub mod peer;
 pub mod policy;
-pub mod privilege;
 pub mod protected;
 pub mod quota;
 pub mod reconcile;
+pub mod record;
 pub mod recover;
 pub mod reload;
 pub mod request;
@@ -51,6 +50,7 @@ use firewall::nft::Nft;
 use firewall::program::Program;
 use firewall::ufw::Ufw;
 use ledger::{Ledger, LedgerError, Records};
+use protocol::Text;
 
 /// Starts the daemon and works until SIGTERM. Each line of the start is a condition: what does not
 /// hold ends it.
@@ -69,29 +69,31 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         return Ok(());
     }
     privilege::check_root()?;
-    if let Some(path) = Program::missing() {
-        return Err(StartError::Missing(path));
+    let (engine, other) = engines(&config, &log);
+    if let Some(path) = Program::missing(engine.programs()) {
+        let packages = match config.firewall {
+            Engine::Ufw => "ufw iptables conntrack",
+            Engine::Nftables => "nftables",
+        };
+        return Err(StartError::Missing(path, packages));
     }
     let signals = block_signals()?;
     let listener = Listener::open(&config.socket.0, frontend)?;
-    privilege::drop_all_but_needed()?;
+    let ufw = config.firewall == Engine::Ufw;
+    privilege::drop_all_but_needed(ufw)?;
     if !options.unconfined {
-        privilege::check_mount_view()?;
+        privilege::check_mount_view(ufw)?;
     }
     // As it will be opened again: without the capabilities that are gone.
     let audit = config.audit_log.as_ref().map(|path| path.0.as_path());
-    let journal = Arc::new(Journal::new(log.clone(), Audit::open(audit, ORIGIN, &log)?));
+    let journal =
+        Arc::new(Journal::new(log.clone(), Audit::open(audit, origin(engine.name()), &log)?));
     let opened = open_ledger(&config.ledger.0, &log)?;
+    check_size(&config, opened.1.blocks.len())?;
     // Only now, as a start that fails says one thing; nobody was listened to yet.
     privilege::enter_domain(&log);
     info!(log, "webhook-privd starts"; "version" => env!("CARGO_PKG_VERSION"),
         "live_blocks" => opened.1.blocks.len(), "enforce" => config.enforce);
-    let ufw = Box::new(Ufw::new(config.cut_connections, &config.ledger.0, log.clone()));
-    let nft = Box::new(Nft::new(log.clone()));
-    let (engine, other): (Box<dyn Firewall>, Box<dyn Firewall>) = match config.firewall {
-        Engine::Ufw => (ufw, nft),
-        Engine::Nftables => (nft, ufw),
-    };
     let mut enforcer =
         Enforcer::new(engine, opened, config, Box::new(clock::now), Arc::clone(&journal));
     enforcer.load(other);
@@ -137,12 +139,31 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The engine that is to hold the blocks, and the other one, which may hold some yet.
+fn engines(config: &Config, log: &Logger) -> (Box<dyn Firewall>, Box<dyn Firewall>) {
+    let ufw = Box::new(Ufw::new(config.cut_connections, &config.ledger.0, log.clone()));
+    let nft = Box::new(Nft::new(log.clone()));
+    match config.firewall {
+        Engine::Ufw => (ufw, nft),
+        Engine::Nftables => (nft, ufw),
+    }
+}
+
+/// ufw is not given what would keep it busy for hours; the table that holds it stays as it is.
+fn check_size(config: &Config, live: usize) -> Result<(), StartError> {
+    let too_many = config.firewall == Engine::Ufw && live > config.max_blocks();
+    if too_many && Nft::is_standing().unwrap_or_default() {
+        return Err(StartError::TooManyForUfw { live, most: config.max_blocks() });
+    }
+    Ok(())
+}
+
 /// A ledger that cannot be read is kept aside: what is in force is adopted from the firewall.
 fn open_ledger(path: &Path, log: &Logger) -> Result<(Ledger, Records), StartError> {
     match Ledger::open(path) {
         Err(problem @ LedgerError::Damaged { .. }) => {
             let aside = Ledger::set_aside(path, clock::now().wall).map_err(StartError::Aside)?;
-            error!(log, "the ledger is set aside, and blocks are adopted from ufw's rules";
+            error!(log, "the ledger is set aside, and blocks are adopted from the firewall";
                 "why" => %problem, "kept_as" => %aside.display());
             Ok(Ledger::open(path)?)
         }
@@ -185,9 +206,19 @@ pub enum StartError {
     /// The account.
     #[error(transparent)]
     User(#[from] config::UserError),
-    /// A program that will be needed.
-    #[error("{0} is missing: `apt install ufw iptables conntrack`")]
-    Missing(&'static str),
+    /// A program that will be needed, and the packages of those that are.
+    #[error("{0} is missing: `apt install {1}`")]
+    Missing(&'static str, &'static str),
+    /// A switch of engines that would not end.
+    #[error(
+        "{live} live blocks are in nftables, and max-blocks lets ufw have {most}: set firewall = \"nftables\" again, and unblock or wait; ufw takes a second for each change at 10,000"
+    )]
+    TooManyForUfw {
+        /// Live blocks.
+        live: usize,
+        /// What ufw may have.
+        most: usize,
+    },
     /// The socket.
     #[error(transparent)]
     Listen(#[from] listener::ListenError),
@@ -211,6 +242,9 @@ pub enum StartError {
     /// A rules file that is not whole could not be restored.
     #[error("a damaged rules file could not be restored; its words are above")]
     NotRecovered,
+    /// What the ledger holds is not in force.
+    #[error("the blocks are not in nftables: {0}")]
+    NotLoaded(Text),
     /// The operating system refuses a thread or a descriptor.
     #[error("the system refuses a thread: {0}")]
     Thread(std::io::Error),
@@ -223,20 +257,31 @@ impl StartError {
             Self::Usage(_) => 64,
             Self::Config(_)
             | Self::User(_)
-            | Self::Missing(_)
+            | Self::Missing(..)
+            | Self::TooManyForUfw { .. }
             | Self::Listen(_)
             | Self::Audit(_) => 78,
             Self::Privilege(_) => 77,
             Self::Ledger(LedgerError::NoDirectory(_)) => 78,
             // EX_TEMPFAIL: started again, it works.
             Self::Replaced => 75,
-            Self::Ledger(_) | Self::Thread(_) | Self::Aside(_) | Self::NotRecovered => 70,
+            Self::Ledger(_)
+            | Self::Thread(_)
+            | Self::Aside(_)
+            | Self::NotRecovered
+            | Self::NotLoaded(_) => 70,
         }
     }
 }
 
 /// Who writes the audit log.
-const ORIGIN: Origin =
-    Origin { program: "webhook-privd", version: env!("CARGO_PKG_VERSION"), firewall: Some("ufw") };
+const fn origin(firewall: &'static str) -> Origin {
+    Origin {
+        program: "webhook-privd",
+        version: env!("CARGO_PKG_VERSION"),
+        firewall: Some(firewall),
+    }
+}
+
 /// Orders that may wait for the enforcer.
 const QUEUE: usize = 2048;

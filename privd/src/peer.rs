@@ -122,6 +122,7 @@ mod tests {
             Request::Judge(block(false)),
             Request::Reload,
             Request::Protected,
+            Request::Elements(vec![target].try_into().unwrap()),
         ] {
             assert!(!peer(999).may(&request), "{request:?}");
             assert!(peer(0).may(&request), "{request:?}");

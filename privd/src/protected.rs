@@ -13,7 +13,7 @@ use nix::sys::socket::SockaddrStorage;
 use protocol::{Refusal, Target, canonical};
 
 /// Everything that is protected now, in the order in which reasons are given.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Protected(Vec<(Refusal, Allowed)>);
 
 impl Protected {

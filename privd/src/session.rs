@@ -125,6 +125,9 @@ impl Session {
             Request::Protected => {
                 answer(Reply::Protected(self.published.read().protected_nets()));
             }
+            Request::Elements(targets) => {
+                answer(Reply::Elements(firewall::nft::elements(targets.as_slice())));
+            }
         }
         self.journal.asked(&self.peer.asker(), verb, "answered");
     }

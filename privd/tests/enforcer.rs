@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use firewall::program::Program;
 use firewall::ufw::view::FileStates;
 use firewall::{Allowed, Change, Effect, Firewall, Found, Mark, Stamp};
 use ledger::Ledger;
@@ -54,6 +55,10 @@ impl Firewall for Fake {
 
     fn name(&self) -> &'static str {
         "fake"
+    }
+
+    fn programs(&self) -> &'static [Program] {
+        &[]
     }
 
     fn load(&mut self, _: &[(Target, Mark)]) -> Result<(), Text> {
@@ -115,6 +120,10 @@ impl Firewall for Fake {
     fn found(&mut self) -> Vec<Found> {
         let rules = self.0.lock().unwrap();
         rules.held.iter().map(|(target, mark)| Found { target: *target, mark: *mark }).collect()
+    }
+
+    fn known(&mut self) -> Vec<Found> {
+        self.found()
     }
 
     fn stamp(&self) -> Stamp {

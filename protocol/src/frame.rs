@@ -10,7 +10,7 @@ use crate::FrameError;
 use crate::message::Message;
 
 /// The version of the protocol in this release. Any change to a message's bytes raises it.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// Bytes in front of a payload: the version and the length.
 pub const HEADER_LEN: usize = 5;
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_frame_is_version_length_payload() {
         let frame = encode(&status(7)).unwrap();
-        assert_eq!(frame, [4, 12, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0]);
+        assert_eq!(frame, [5, 12, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0]);
     }
 
     #[test]

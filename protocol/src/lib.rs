@@ -28,6 +28,7 @@
 //! | [`Request::Judge`] | uid 0 | [`Reply::Judge`] | says what an alert would be told of 1 to 10,000 targets, and changes nothing |
 //! | [`Request::Reload`] | uid 0 | [`Reply::Reload`] | reads the configuration file again and lifts what has become protected |
 //! | [`Request::Protected`] | uid 0 | [`Reply::Protected`] | lists every network that no alert may block now |
+//! | [`Request::Elements`] | uid 0 | [`Reply::Elements`] | what the kernel's table has of 1 to 10,000 targets, with the packets dropped; nftables alone |
 //!
 //! A `Block` whose `adopt` is true is for uid 0 alone: it takes over a rule of the administrator's.
 //!
@@ -35,7 +36,7 @@
 //! tests in `message.rs`):
 //!
 //! ```text
-//! 04                                 version 4
+//! 05                                 version 5
 //! 48 00 00 00                        72 bytes follow
 //! 07 00 00 00 00 00 00 00            request id 7
 //! 00 00 00 00                        Block
@@ -64,9 +65,9 @@ pub use durations::Durations;
 pub use error::{FrameError, TargetError};
 pub use frame::VERSION;
 pub use message::{
-    Block, BlockInfo, EventId, Lift, LiftOutcome, List, MAX_TARGETS, Message, Page, ProtectedNet,
-    Reloaded, Reply, ReplyFrame, Request, RequestFrame, Shown, Status, TargetCount, Targets,
-    Unblock, Which,
+    Block, BlockInfo, Element, EventId, Lift, LiftOutcome, List, MAX_TARGETS, Message, Page,
+    ProtectedNet, Reloaded, Reply, ReplyFrame, Request, RequestFrame, Shown, Status, TargetCount,
+    Targets, Unblock, Which,
 };
 pub use outcome::{Enforced, Outcome, Refusal, Term, Until, Verdict};
 pub use target::{Target, canonical};

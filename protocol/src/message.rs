@@ -68,6 +68,8 @@ pub enum Request {
     Reload,
     /// Everything that no alert may block now.
     Protected,
+    /// What the kernel's table of the nftables engine has of these targets now.
+    Elements(Targets),
 }
 
 impl Request {
@@ -83,6 +85,7 @@ impl Request {
             Self::Judge(_) => "judge",
             Self::Reload => "reload",
             Self::Protected => "protected",
+            Self::Elements(_) => "elements",
         }
     }
 }
@@ -106,6 +109,9 @@ pub enum Reply {
     Reload(Reloaded),
     /// At most [`ProtectedNet::MOST`], in the order in which reasons are given.
     Protected(Vec<ProtectedNet>),
+    /// One a target, in the request's order, None where there is none; or why the kernel did not
+    /// tell.
+    Elements(Result<Vec<Option<Element>>, Text>),
     /// This peer may not use this verb.
     Forbidden,
     /// Too much waits already; nothing was done, and asking again later may work.
@@ -344,6 +350,15 @@ impl ProtectedNet {
     pub const RULE_BYTES: usize = 160;
 }
 
+/// A target in the kernel's table of the nftables engine.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Element {
+    /// Packets from it and to it that were dropped since it was put there.
+    pub packets: u64,
+    /// Seconds after which the kernel itself takes it out; None: never.
+    pub seconds_left: Option<u64>,
+}
+
 /// privd's state.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Status {
@@ -351,7 +366,7 @@ pub struct Status {
     pub version: Text,
     /// privd's process id.
     pub pid: u32,
-    /// The engine: `ufw`.
+    /// The engine: `ufw` or `nftables`.
     pub firewall: Text,
     /// False in observe mode.
     pub enforce: bool,

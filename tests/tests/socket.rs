@@ -14,7 +14,7 @@ use protocol::{
     Status, Target, Targets, Text, Unblock, VERSION, Which, frame,
 };
 use tests::world::UID;
-use tests::{World, until};
+use tests::{Standing, World, until};
 
 /// In TEST-NET-2, where no test's host lives.
 const ADDRESS: &str = "198.51.100.7";
@@ -41,6 +41,7 @@ fn the_frontend_may_block_and_ask_for_status_and_nothing_else() {
         Request::Judge(asked),
         Request::Reload,
         Request::Protected,
+        Request::Elements(vec![target].try_into().unwrap()),
     ] {
         assert_eq!(frontend.ask(request.clone()), Reply::Forbidden, "{request:?}");
     }
@@ -52,6 +53,7 @@ fn the_frontend_may_block_and_ask_for_status_and_nothing_else() {
         ("judge", 1),
         ("reload", 1),
         ("protected", 1),
+        ("elements", 1),
     ] {
         let words =
             format!("request, verb: {verb}, outcome: forbidden, peer: uid {UID} gid {UID} ");
@@ -62,7 +64,7 @@ fn the_frontend_may_block_and_ask_for_status_and_nothing_else() {
     // Nothing was lifted, and the connection goes on.
     assert_eq!(frontend.status().live_blocks, 1);
     assert_eq!(world.ctl_json("list").as_array().unwrap().len(), 1);
-    assert_eq!(world.ufw("status").matches(ADDRESS).count(), 2);
+    assert_eq!(Standing::now(&world).ours()[&ADDRESS.parse().unwrap()], 2);
 }
 
 #[test]
@@ -91,6 +93,7 @@ fn every_request_is_logged_with_who_asked_what_and_what_became_of_it() {
     operator.ask(Request::Judge(asked));
     operator.ask(Request::Reload);
     operator.ask(Request::Protected);
+    operator.ask(Request::Elements(vec![ADDRESS.parse().unwrap()].try_into().unwrap()));
     frontend.ask(Request::Status);
     for (peer, uid, verb) in [
         (&operator, 0, "status"),
@@ -99,6 +102,7 @@ fn every_request_is_logged_with_who_asked_what_and_what_became_of_it() {
         (&operator, 0, "judge"),
         (&operator, 0, "reload"),
         (&operator, 0, "protected"),
+        (&operator, 0, "elements"),
         (&frontend, UID, "status"),
     ] {
         let words = format!("request, verb: {verb}, outcome: answered, peer: uid {uid} gid {uid} ");

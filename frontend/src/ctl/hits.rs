@@ -1,22 +1,44 @@
 //! How many packets the kernel has dropped for each block, as far as this process may ask it.
 //!
-//! The counters start anew when ufw loads its rules: at its start and with each change of them, so
-//! they tell who still tries, not who ever tried.
+//! With ufw the counters start anew when it loads its rules: at its start and with each change of
+//! them; with nftables when webhook-privd starts. So they tell who still tries, not who ever tried.
 
 use std::collections::HashMap;
 
-use protocol::Target;
+use protocol::{MAX_TARGETS, Target, Targets};
 
+use crate::ctl::engine::Engine;
 use crate::ctl::program;
+use crate::privd_client::{PrivdClient, PrivdError};
 
-/// The counters of the rules that drop all that one source sends.
+/// The counters of blocks.
 #[derive(Debug, Default)]
 pub(super) struct Hits(HashMap<Target, u64>);
 
 impl Hits {
-    /// Asks the kernel for both families of ufw's. What cannot be asked (who is not root, a host
-    /// without ufw's chains) has no counters, and nothing fails.
-    pub(super) fn read() -> Self {
+    /// Asks for these blocks' counters. What is not told (to who is not root, on a host without
+    /// ufw's chains) is not counted, and nothing fails.
+    pub(super) async fn read(privd: &PrivdClient, blocked: &[Target]) -> Result<Self, PrivdError> {
+        Ok(match Engine::of(&privd.status().await?) {
+            Engine::Ufw => Self::of_ufw(),
+            Engine::Nftables => Self::of_nftables(privd, blocked).await?,
+        })
+    }
+
+    /// webhook-privd looks each one up: nft would list a set to the end.
+    async fn of_nftables(privd: &PrivdClient, blocked: &[Target]) -> Result<Self, PrivdError> {
+        let mut hits = HashMap::new();
+        for some in blocked.chunks(MAX_TARGETS) {
+            let Ok(targets) = Targets::try_from(some.to_vec()) else { continue };
+            let elements = privd.elements(targets).await?.unwrap_or_default();
+            let counted = some.iter().zip(elements);
+            hits.extend(counted.filter_map(|(target, found)| Some((*target, found?.packets))));
+        }
+        Ok(Self(hits))
+    }
+
+    /// Of the rules that drop all that one source sends, in both families.
+    pub(super) fn of_ufw() -> Self {
         let mut hits = HashMap::new();
         for (program, chain) in CHAINS {
             let printed = program::run(program, &["-v", "-S", chain]);
@@ -37,7 +59,6 @@ impl Hits {
     }
 }
 
-#[cfg(test)]
 impl FromIterator<(Target, u64)> for Hits {
     fn from_iter<I: IntoIterator<Item = (Target, u64)>>(counters: I) -> Self {
         Self(counters.into_iter().collect())

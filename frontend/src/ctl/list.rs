@@ -56,8 +56,9 @@ Examples:
   webhookctl list --ending-within 1h
   webhookctl list --permanent --json | jq -r '.[].target'
 
-HITS are packets that the kernel has dropped for a block since ufw last loaded
-its rules, which each change of a rule does; - where they are not counted.
+HITS are packets that the kernel has dropped for a block: with ufw since it last
+loaded its rules, which each change of a rule does, with nftables since
+webhook-privd started; - where they are not counted.
 What is marked ! is not in force: see webhookctl status.";
 
 /// What blocks can be sorted by.
@@ -77,10 +78,12 @@ pub(super) async fn list(
     output: &Output,
     arguments: &Arguments,
 ) -> Result<Done, CtlError> {
-    let blocks = live(privd).await?;
-    let total = blocks.len();
-    let (hits, now) = (Hits::read(), times::now());
-    let blocks = arguments.chosen(blocks, &hits, now);
+    let mut blocks = live(privd).await?;
+    let (total, now) = (blocks.len(), times::now());
+    arguments.choose(&mut blocks, now);
+    let targets: Vec<Target> = blocks.iter().map(|block| block.target).collect();
+    let hits = Hits::read(privd, &targets).await?;
+    arguments.sort(&mut blocks, &hits);
     let rows: Vec<Row> = blocks.iter().map(|block| Row::new(block, &hits, now)).collect();
     let columns = (!arguments.wide).then(|| output.columns());
     output.print(&rows, &lines(&blocks, total, &hits, now, columns))?;
@@ -102,10 +105,12 @@ pub(super) async fn live(privd: &PrivdClient) -> Result<Vec<BlockInfo>, PrivdErr
 }
 
 impl Arguments {
-    fn chosen(&self, blocks: Vec<BlockInfo>, hits: &Hits, now: u64) -> Vec<BlockInfo> {
+    fn choose(&self, blocks: &mut Vec<BlockInfo>, now: u64) {
         let reason = self.reason.as_deref().map(str::to_lowercase);
-        let mut blocks: Vec<BlockInfo> =
-            blocks.into_iter().filter(|block| self.wants(block, reason.as_deref(), now)).collect();
+        blocks.retain(|block| self.wants(block, reason.as_deref(), now));
+    }
+
+    fn sort(&self, blocks: &mut [BlockInfo], hits: &Hits) {
         // The order of addresses stays where the rest is equal.
         match self.sort {
             Column::Target => {}
@@ -118,7 +123,6 @@ impl Arguments {
         if self.reverse {
             blocks.reverse();
         }
-        blocks
     }
 
     fn wants(&self, block: &BlockInfo, reason: Option<&str>, now: u64) -> bool {
@@ -280,7 +284,9 @@ mod tests {
     fn chosen(line: &str) -> Vec<String> {
         let words = ["list"].into_iter().chain(line.split_whitespace());
         let arguments = Command::parse_from(words).arguments;
-        let blocks = arguments.chosen(some(), &hits(), NOW);
+        let mut blocks = some();
+        arguments.choose(&mut blocks, NOW);
+        arguments.sort(&mut blocks, &hits());
         blocks.iter().map(|block| block.target.to_string()).collect()
     }
 
@@ -346,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_rows_are_made_in_no_time() {
-        let blocks: Vec<BlockInfo> = (0..100_000_u32)
+        let mut blocks: Vec<BlockInfo> = (0..100_000_u32)
             .map(|host| {
                 let address = std::net::Ipv4Addr::from(0x0b00_0000 | host);
                 block(&address.to_string(), Some(u64::from(host)), "SSH brute force", "a scan")
@@ -354,7 +360,8 @@ mod tests {
             .collect();
         let began = Instant::now();
         let arguments = Arguments { sort: Column::Reason, ..Arguments::default() };
-        let blocks = arguments.chosen(blocks, &hits(), NOW);
+        arguments.choose(&mut blocks, NOW);
+        arguments.sort(&mut blocks, &hits());
         let lines = lines(&blocks, blocks.len(), &hits(), NOW, Some(80));
         let took = began.elapsed();
         assert_eq!(lines.len(), 100_002);

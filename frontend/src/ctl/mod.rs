@@ -4,6 +4,7 @@ mod block;
 mod certificate;
 mod check;
 mod edit;
+mod engine;
 mod guide;
 mod hits;
 mod https;
@@ -14,6 +15,7 @@ mod log;
 mod machine;
 mod manual;
 mod never_block;
+mod nftables;
 mod output;
 mod outside;
 mod program;
@@ -26,6 +28,7 @@ mod table;
 mod test;
 mod token;
 mod trial;
+mod ufw;
 mod unblock;
 mod usage;
 
@@ -81,6 +84,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::Test(how) => test::test(&privd, output, how).await,
         Command::Token(arguments) => token::token(arguments, output),
         Command::Log(which) => log::log(output, which).await,
+        Command::Kibana(what) => kibana::kibana(what, output),
         Command::Simulate(what) => simulate::simulate(&privd, output, what).await,
         Command::Manual => manual::manual(Arguments::command(), output),
         Command::Completions(which) => manual::completions(Arguments::command(), which, output),
@@ -134,6 +138,8 @@ enum Command {
     Log(log::Arguments),
     /// Tell what a body or a template of Kibana's would block, and change nothing
     Simulate(simulate::Arguments),
+    /// Print what Kibana needs to call this host, or put it there
+    Kibana(kibana::Arguments),
     /// Print the manual page
     #[command(hide = true)]
     Manual,
@@ -158,6 +164,7 @@ Examples:
   webhookctl token add kibana-2
   webhookctl log 198.51.100.7
   webhookctl simulate body.json
+  webhookctl kibana print
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -213,6 +220,8 @@ enum CtlError {
     Log(#[from] log::LogError),
     #[error(transparent)]
     Simulate(#[from] simulate::SimulateError),
+    #[error(transparent)]
+    Kibana(#[from] kibana::KibanaError),
     #[error("no live block is of the rule '{name}': {there_are}")]
     NoSuchRule { name: String, there_are: String },
     #[error(transparent)]
@@ -228,6 +237,7 @@ impl CtlError {
             Self::NeverBlock(error) if error.is_bad_input() => 1,
             Self::Token(error) if error.is_bad_input() => 1,
             Self::Simulate(error) if error.is_bad_input() => 1,
+            Self::Kibana(error) if error.is_bad_input() => 1,
             Self::NoSuchRule { .. } | Self::Targets(_) => 1,
             _ => 2,
         }

@@ -36,6 +36,19 @@ pub(super) fn run(name: &'static str, arguments: &[&str]) -> Result<Printed, Pro
     execute(&path, arguments, DEADLINE).map_err(failed)
 }
 
+/// What a program printed that must end well.
+///
+/// # Errors
+/// As [`run`], and that it failed.
+pub(super) fn printed_well(name: &'static str, arguments: &[&str]) -> Result<String, ProgramError> {
+    let printed = run(name, arguments)?;
+    if printed.success {
+        Ok(printed.text)
+    } else {
+        Err(ProgramError { name, source: io::Error::other(printed.complaint()) })
+    }
+}
+
 /// Where a program of the system is, if it is installed. The daemons are looked for beside
 /// webhookctl itself first.
 pub(super) fn find(name: &str) -> Option<PathBuf> {

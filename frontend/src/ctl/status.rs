@@ -5,6 +5,7 @@ use std::time::Duration;
 use protocol::{Status, Untrusted};
 use serde::Serialize;
 
+use crate::ctl::engine::Engine;
 use crate::ctl::output::{Output, bad, good};
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::PrivdClient;
@@ -93,6 +94,10 @@ fn lines(status: &Status, running: Option<Duration>, now: u64) -> Vec<String> {
     let running = running
         .map(|running| format!(", running for {}", times::in_words(running.as_secs())))
         .unwrap_or_default();
+    let table = match Engine::of(status) {
+        Engine::Ufw => "",
+        Engine::Nftables => " (table inet webhookd)",
+    };
     let mut lines = vec![
         match (is_ready(status), status.enforce) {
             (true, true) => good("ready"),
@@ -100,7 +105,7 @@ fn lines(status: &Status, running: Option<Duration>, now: u64) -> Vec<String> {
             (false, _) => bad("NOT READY"),
         },
         format!(
-            "webhook-privd {} (pid {}), {}, {mode}{running}",
+            "webhook-privd {} (pid {}), {}{table}, {mode}{running}",
             Untrusted(&status.version),
             status.pid,
             Untrusted(&status.firewall)
@@ -173,6 +178,10 @@ mod tests {
         ];
         assert_eq!(text(&well()), expected);
         assert_eq!((&json(&well())["ready"], &json(&well())["drift"]), (&true.into(), &0.into()));
+        let nftables = Status { firewall: Text::truncated("nftables"), ..well() };
+        assert!(
+            text(&nftables)[1].contains(", nftables (table inet webhookd), enforcing, running")
+        );
         let verified = Status { verified_at: Some(1_790_000_000), enforce: false, ..well() };
         assert!(text(&verified)[3].ends_with(" (1 minute ago)"), "{:#?}", text(&verified));
         assert_eq!(text(&verified)[0], "ready, to observe");

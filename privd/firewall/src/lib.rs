@@ -17,6 +17,7 @@ pub use hosttext::mark::Mark;
 use ipnet::IpNet;
 use protocol::{Target, Text};
 
+use crate::program::Program;
 use crate::ufw::view::FileStates;
 use nftables::connection::Connection;
 
@@ -30,6 +31,9 @@ pub trait Firewall: Send {
 
     /// As it stands in the configuration.
     fn name(&self) -> &'static str;
+
+    /// The programs that it starts.
+    fn programs(&self) -> &'static [Program];
 
     /// Before anybody is served: makes these the only blocks that are in force, all at once, where
     /// that is quick; otherwise does nothing, and what is missing is put in force one look later.
@@ -68,6 +72,9 @@ pub trait Firewall: Send {
 
     /// What of ours is in the firewall, whatever the ledger says.
     fn found(&mut self) -> Vec<Found>;
+
+    /// The same where it is known without asking for all of it, which may take a minute.
+    fn known(&mut self) -> Vec<Found>;
 
     /// Takes everything of ours out: another engine holds the blocks now.
     ///

@@ -48,10 +48,9 @@ impl Program {
         self.path().rsplit('/').next().unwrap_or_default()
     }
 
-    /// The first that is not installed.
-    pub fn missing() -> Option<&'static str> {
-        let all = [Self::Ufw, Self::Iptables, Self::Ip6tables, Self::Conntrack];
-        all.into_iter().map(Self::path).find(|path| !Path::new(path).exists())
+    /// The first of these that is not installed.
+    pub fn missing(all: &[Self]) -> Option<&'static str> {
+        all.iter().map(|program| program.path()).find(|path| !Path::new(path).exists())
     }
 
     /// Whether iptables is the legacy one: Debian's alternatives lead to `xtables-legacy-multi`.

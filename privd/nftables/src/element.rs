@@ -208,3 +208,77 @@ const ELEMENT_EXPRESSION: u16 = 7;
 const EXPRESSION_DATA: u16 = 2;
 const COUNTER_PACKETS: u16 = 2;
 const DATA_VALUE: u16 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Messages;
+
+    fn target(text: &str) -> Target {
+        text.parse().unwrap()
+    }
+
+    fn kinds(bytes: &[u8]) -> Vec<(u16, u16)> {
+        let messages = Messages(bytes).map(Result::unwrap);
+        messages.map(|message| (message.kind & 0xff, message.flags & !REQUEST)).collect()
+    }
+
+    #[test]
+    fn what_goes_is_added_first_so_that_its_absence_spoils_nothing_and_one_word_answers_all() {
+        let new = [bare(target("198.51.100.7")), bare(target("2001:db8::7"))];
+        let batch = change(7, &[target("198.51.100.7")], &new).unwrap();
+        let expected = [
+            (BATCH_BEGIN, 0),
+            (NEW, CREATE),
+            (DELETE, 0),
+            (NEW, CREATE | EXCLUSIVE),
+            (NEW, CREATE | EXCLUSIVE | ACKNOWLEDGED),
+            (BATCH_END, 0),
+        ];
+        assert_eq!(kinds(&batch.bytes), expected);
+        let begin = Messages(&batch.bytes).next().unwrap().unwrap();
+        assert_eq!(begin.attributes().number(BATCH_GENERATION), Some(7));
+    }
+
+    #[test]
+    fn a_set_is_replaced_by_emptying_it_and_filling_it_in_one_transaction() {
+        let blocked = vec![bare(target("198.51.100.7")); AT_ONCE + 1];
+        let set = Set::of(target("198.51.100.7"));
+        let batch = replace(1, [set].into_iter(), &blocked).unwrap();
+        let kinds: Vec<u16> = kinds(&batch.bytes).into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(kinds, [BATCH_BEGIN, DELETE, NEW, NEW, BATCH_END]);
+    }
+
+    #[test]
+    fn an_element_is_read_as_it_was_written() {
+        for (text, left) in [
+            ("198.51.100.7", None),
+            ("198.51.100.0/24", Some(Duration::from_millis(1_500))),
+            ("2001:db8::/48", Some(Duration::from_secs(400 * 86_400))),
+        ] {
+            let element = Element { target: target(text), left, packets: 0 };
+            let batch = change(1, &[], &[element]).unwrap();
+            let message = Messages(&batch.bytes).nth(1).unwrap().unwrap();
+            let set = Set::of(element.target);
+            let list = message.attributes().within(LIST_ELEMENTS).unwrap().next().unwrap().1;
+            assert_eq!(
+                AttributesOf(list).long(ELEMENT_TIMEOUT).is_some(),
+                left.is_some(),
+                "{text}"
+            );
+            let milliseconds = left.map(|left| u64::try_from(left.as_millis()).unwrap());
+            assert_eq!(AttributesOf(list).long(ELEMENT_TIMEOUT), milliseconds, "{text}");
+            let read = super::element(set, AttributesOf(list)).unwrap();
+            assert_eq!(read.target, element.target);
+        }
+    }
+
+    #[test]
+    fn each_target_is_asked_for_by_a_message_of_its_own() {
+        let bytes = get(&[target("198.51.100.7"), target("2001:db8::7")]).unwrap();
+        assert_eq!(kinds(&bytes), [(GET, 0), (GET, 0)]);
+    }
+
+    /// NLM_F_ACK.
+    const ACKNOWLEDGED: u16 = 4;
+}

@@ -26,10 +26,10 @@ pub const REMOVAL: &str = "add table inet webhookd\ndelete table inet webhookd\n
 
 const FRAME: &str = "\
 add table inet webhookd
-add chain inet webhookd from { type filter hook prerouting priority raw; policy accept; }
-add chain inet webhookd to { type filter hook output priority raw; policy accept; }
-flush chain inet webhookd from
-flush chain inet webhookd to
+add chain inet webhookd prerouting { type filter hook prerouting priority raw; policy accept; }
+add chain inet webhookd output { type filter hook output priority raw; policy accept; }
+flush chain inet webhookd prerouting
+flush chain inet webhookd output
 ";
 
 /// The kernel's numbers for table and rules, in order: each is given once, so that whatever was taken

@@ -297,11 +297,8 @@ mod tests {
         fn nothing_that_comes_makes_the_reader_fail_or_read_for_ever(
             bytes in prop::collection::vec(any::<u8>(), 0..200)
         ) {
-            let mut left = 100;
-            for message in Messages(&bytes) {
-                left -= 1;
-                assert!(left > 0);
-                let Ok(message) = message else { continue };
+            assert!(Messages(&bytes).count() < 100);
+            for message in Messages(&bytes).flatten() {
                 let _ = (message.error(), message.is_done());
                 for (kind, _) in message.attributes() {
                     let attributes = message.attributes();

@@ -27,7 +27,7 @@ fn hex(bytes: &[u8]) -> String {
 fn golden_block() {
     let frame = frame::encode(&block_of(vec!["198.51.100.7".parse().unwrap()])).unwrap();
     let golden = concat!(
-        "04",
+        "05",
         "48000000",
         "0700000000000000",
         "00000000",
@@ -54,7 +54,7 @@ fn golden_block_of_a_network_with_texts() {
         block.adopt = true;
     }
     let golden = concat!(
-        "04",
+        "05",
         "67000000",
         "0700000000000000",
         "00000000",
@@ -81,31 +81,35 @@ fn golden_verbs_and_replies() {
         panic!()
     };
     for (request, golden) in [
-        (list, "040f000000010000000000000002000000000200"),
-        (show, "04150000000100000000000000030000000000 0000c633640720"),
+        (list, "050f000000010000000000000002000000000200"),
+        (show, "05150000000100000000000000030000000000 0000c633640720"),
         (
             unblock(Which::All),
-            "04240000000100000000000000 01000000 02000000000000000000000000000000 00000000 58020000",
+            "05240000000100000000000000 01000000 02000000000000000000000000000000 00000000 58020000",
         ),
         (
-            unblock(Which::Targets(one)),
-            "04350000000100000000000000 01000000 02000000000000000000000000000000
+            unblock(Which::Targets(one.clone())),
+            "05350000000100000000000000 01000000 02000000000000000000000000000000
              01000000 0100000000000000 00000000c633640720 58020000",
         ),
         (
             unblock(Which::Rule(Text::truncated("ssh"))),
-            "042f0000000100000000000000 01000000 02000000000000000000000000000000
+            "052f0000000100000000000000 01000000 02000000000000000000000000000000
              02000000 0300000000000000 737368 58020000",
         ),
-        (Request::Status, "040c000000010000000000000004000000"),
+        (Request::Status, "050c000000010000000000000004000000"),
         (
             Request::Judge(block),
-            "04480000000100000000000000 05000000 01000000000000000000000000000000 00
+            "05480000000100000000000000 05000000 01000000000000000000000000000000 00
              0100000000000000 00000000c633640720 00
              0000000000000000 0000000000000000 0000000000000000 00",
         ),
-        (Request::Reload, "040c000000010000000000000006000000"),
-        (Request::Protected, "040c000000010000000000000007000000"),
+        (Request::Reload, "050c000000010000000000000006000000"),
+        (Request::Protected, "050c000000010000000000000007000000"),
+        (
+            Request::Elements(one),
+            "051d0000000100000000000000 08000000 0100000000000000 00000000c633640720",
+        ),
     ] {
         let frame = frame::encode(&RequestFrame { id: 1, request }).unwrap();
         assert_eq!(hex(&frame), golden.replace([' ', '\n'], ""));
@@ -200,8 +204,18 @@ fn golden_replies_about_policy() {
              0100000020010db800000000000000000000000030 05000000 0100000000000000 72"
                 .into(),
         ),
-        (Reply::Forbidden, "08000000".into()),
-        (Reply::Busy, "09000000".into()),
+        (
+            Reply::Elements(Ok(vec![None, Some(Element { packets: 2, seconds_left: Some(3) })])),
+            "08000000 00000000 0200000000000000 00
+             01 0200000000000000 01 0300000000000000"
+                .into(),
+        ),
+        (
+            Reply::Elements(Err(Text::truncated("no"))),
+            "08000000 01000000 0200000000000000 6e6f".into(),
+        ),
+        (Reply::Forbidden, "09000000".into()),
+        (Reply::Busy, "0a000000".into()),
     ] {
         let frame = hex(&frame::encode(&ReplyFrame { id: 1, reply }).unwrap());
         let golden = golden.replace([' ', '\n'], "");
@@ -320,6 +334,7 @@ fn any_request() -> impl Strategy<Value = Request> {
         unblock,
         Just(Request::Reload),
         Just(Request::Protected),
+        any_target().prop_map(|target| Request::Elements(vec![target].try_into().unwrap())),
         any_target().prop_map(Request::Show),
         (proptest::option::of(any_target()), any::<u16>())
             .prop_map(|(after, limit)| Request::List(List { after, limit })),

@@ -6,8 +6,10 @@ use std::path::Path;
 use crate::ctl::check::finding::{Finding, Findings, Unmade};
 use crate::ctl::check::host::Host;
 use crate::ctl::check::{confinement, units};
+use crate::ctl::engine::Engine;
 use crate::ctl::outside::{read, shown};
 use crate::ctl::program::{find, run};
+use crate::ctl::ufw;
 
 pub(super) fn version(_: &Host) -> Findings {
     if find("ufw").is_none() {
@@ -30,13 +32,12 @@ pub(super) fn version(_: &Host) -> Findings {
 }
 
 pub(super) fn active(_: &Host) -> Findings {
-    let enabled = value(&read("/etc/ufw/ufw.conf")?, "ENABLED");
-    if enabled.as_deref() != Some("yes") {
+    if !ufw::is_enabled()? {
         let enable = "ufw allow OpenSSH\nufw enable";
         return Ok(vec![Finding::problem("ufw is not active: nothing is filtered", enable)]);
     }
     let mut listings = vec![("iptables", "-A INPUT -j ufw-before-input")];
-    if ufw_has_ipv6()? {
+    if ufw::has_ipv6()? {
         listings.push(("ip6tables", "-A INPUT -j ufw6-before-input"));
     }
     for (program, jump) in listings {
@@ -53,6 +54,9 @@ pub(super) fn active(_: &Host) -> Findings {
 }
 
 pub(super) fn iptables(host: &Host) -> Findings {
+    if host.engine() == Engine::Nftables && find("iptables").is_none() {
+        return Ok(vec![Finding::ok("not here, and not needed")]);
+    }
     let versions = ["iptables", "ip6tables"].map(|program| run(program, &["--version"]));
     let [v4, v6] = versions;
     let (v4, v6) = (v4?, v6?);
@@ -97,9 +101,9 @@ pub(super) fn iptables(host: &Host) -> Findings {
     }])
 }
 
-/// Whether this host's iptables is the legacy one.
+/// Whether this host's iptables is the legacy one; a host that needs none may have none.
 pub(super) fn is_legacy_here() -> Result<bool, Unmade> {
-    Ok(is_legacy(&run("iptables", &["--version"])?.text))
+    Ok(find("iptables").is_some() && is_legacy(&run("iptables", &["--version"])?.text))
 }
 
 /// The drop-in that the administrator copied.
@@ -133,7 +137,7 @@ pub(super) fn ipv6(_: &Host) -> Findings {
     // The file is missing where the kernel has no IPv6.
     let addresses = read("/proc/net/if_inet6").unwrap_or_default();
     let global = global_addresses(&addresses).next();
-    Ok(vec![match (ufw_has_ipv6()?, global) {
+    Ok(vec![match (ufw::has_ipv6()?, global) {
         (true, _) if addresses.is_empty() => {
             Finding::note("on in ufw, and off in the kernel: only IPv4 can be blocked")
         }
@@ -161,23 +165,6 @@ pub(super) fn programs(_: &Host) -> Findings {
     Ok(findings)
 }
 
-/// Whether ufw filters IPv6.
-pub(super) fn ufw_has_ipv6() -> Result<bool, Unmade> {
-    let defaults = read("/etc/default/ufw")?;
-    Ok(value(&defaults, "IPV6").as_deref() == Some("yes")
-        && Path::new("/proc/net/if_inet6").exists())
-}
-
-/// The last value of a `NAME=value` line, in lower case, as ufw reads its files.
-pub(super) fn value(text: &str, name: &str) -> Option<String> {
-    let mut values = text.lines().filter_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        (key.trim().eq_ignore_ascii_case(name))
-            .then(|| value.trim().trim_matches(['"', '\'']).to_ascii_lowercase())
-    });
-    values.next_back()
-}
-
 /// Addresses of global scope in /proc/net/if_inet6 (proc(5)).
 fn global_addresses(text: &str) -> impl Iterator<Item = Ipv6Addr> {
     text.lines().filter_map(|line| {
@@ -203,13 +190,6 @@ const DROP_IN_IN_USE: &str = "/etc/systemd/system/webhook-privd.service.d/iptabl
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_value_counts_without_quotes_and_case() {
-        let text = "# ENABLED=no\nenabled=no\nENABLED = \"Yes\"\nLOGLEVEL=low\n";
-        assert_eq!(value(text, "ENABLED").as_deref(), Some("yes"));
-        assert_eq!(value(text, "IPV6"), None);
-    }
 
     #[test]
     fn only_global_addresses_count() {

@@ -7,6 +7,7 @@ use protocol::Status;
 use serde::Deserialize;
 
 use crate::ctl::check::finding::Unmade;
+use crate::ctl::engine::Engine;
 use crate::ctl::outside::{read, shown};
 use crate::ctl::{PRIVD_TOML, WEBHOOKD_TOML, explained};
 use crate::privd_client::{DEFAULT_SOCKET, PrivdError};
@@ -40,6 +41,15 @@ impl Host {
         self.status.as_ref().map_err(|why| Unmade::Because(why.clone()))
     }
 
+    /// What holds the blocks: by webhook-privd's word, or where it does not answer by privd.toml's.
+    pub(super) fn engine(&self) -> Engine {
+        match (&self.status, &self.privd) {
+            (Ok(status), _) => Engine::of(status),
+            (Err(_), Ok(keys)) => Engine::named(&keys.firewall),
+            (Err(_), Err(_)) => Engine::Ufw,
+        }
+    }
+
     /// The account of webhookd.
     pub(super) fn account(&self) -> Result<User, Unmade> {
         let (user, name) = match &self.privd()?.frontend_user {
@@ -66,6 +76,7 @@ impl Host {
 pub(super) struct PrivdKeys {
     pub(super) socket: PathBuf,
     pub(super) ledger: PathBuf,
+    firewall: String,
     frontend_user: UserKey,
 }
 
@@ -88,6 +99,7 @@ impl Default for PrivdKeys {
         Self {
             socket: DEFAULT_SOCKET.into(),
             ledger: "/var/lib/webhook-privd/ledger.redb".into(),
+            firewall: "ufw".into(),
             frontend_user: UserKey::Name("webhookd".into()),
         }
     }

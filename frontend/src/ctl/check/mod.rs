@@ -12,6 +12,7 @@ mod firewall;
 mod guide;
 mod host;
 mod neighbours;
+mod nftables;
 mod operator;
 mod port;
 mod privd;
@@ -22,6 +23,7 @@ mod units;
 
 use crate::ctl::check::finding::{Findings, Line};
 use crate::ctl::check::host::Host;
+use crate::ctl::engine::Engine;
 use crate::ctl::output::{Line as Printed, Output, bad, good};
 use crate::ctl::{CtlError, Done};
 use crate::privd_client::PrivdClient;
@@ -58,8 +60,13 @@ pub(super) async fn check(
         return Err(CtlError::NotRoot("check"));
     }
     let host = Host::new(privd::settled(privd).await);
+    let of_engine = match host.engine() {
+        Engine::Ufw => OF_UFW,
+        Engine::Nftables => OF_NFTABLES,
+    };
+    let checks = of_engine.iter().chain(CHECKS);
     let mut lines: Vec<Line> =
-        CHECKS.iter().flat_map(|(name, check)| Line::of(name, check(&host))).collect();
+        checks.flat_map(|(name, check)| Line::of(name, check(&host))).collect();
     lines.extend(Line::of("your address", operator::addresses(privd).await));
     lines.extend(Line::of("trial block", trial::block(&host, privd, arguments.no_trial).await));
 
@@ -76,13 +83,22 @@ pub(super) async fn check(
 
 type Check = fn(&Host) -> Findings;
 
-/// What others depend on comes first.
-const CHECKS: &[(&str, Check)] = &[
+/// What others depend on comes first: with each engine what its blocks depend on.
+const OF_UFW: &[(&str, Check)] = &[
     ("ufw", firewall::version),
     ("ufw active", firewall::active),
     ("iptables", firewall::iptables),
     ("IPv6", firewall::ipv6),
     ("programs", firewall::programs),
+];
+const OF_NFTABLES: &[(&str, Check)] = &[
+    ("nftables", nftables::table),
+    ("flush ruleset", nftables::flushing),
+    ("flowtables", nftables::flowtables),
+    ("ufw", nftables::ufw_beside),
+    ("iptables", firewall::iptables),
+];
+const CHECKS: &[(&str, Check)] = &[
     ("account", account::account),
     ("files", files::owners_and_modes),
     ("configuration", files::configurations),

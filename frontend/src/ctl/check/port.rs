@@ -1,17 +1,22 @@
 //! Whether ufw lets Kibana in to the port that webhookd listens on.
 
 use crate::ctl::check::finding::{Finding, Findings};
-use crate::ctl::check::firewall::value;
 use crate::ctl::check::host::Host;
-use crate::ctl::outside::read;
+use crate::ctl::engine::Engine;
 use crate::ctl::rules::{Rule, command_for_kibana, name};
+use crate::ctl::ufw;
 use crate::server::config::Config;
 
 pub(super) fn port(host: &Host) -> Findings {
     let config = host.frontend()?;
-    let rules = Rule::all()?;
-    let policy = value(&read("/etc/default/ufw")?, "DEFAULT_INPUT_POLICY");
-    Ok(vec![judge(config, &rules, policy.as_deref() == Some("accept"))])
+    // Where it must be on, another check says that it is not.
+    if host.engine() == Engine::Nftables && !ufw::is_enabled().unwrap_or(false) {
+        let port = config.listen.port();
+        return Ok(vec![Finding::note(format!(
+            "ufw is not on here; whether {port} is open to Kibana is for another firewall to say"
+        ))]);
+    }
+    Ok(vec![judge(config, &Rule::all()?, ufw::lets_all_in()?)])
 }
 
 fn judge(config: &Config, rules: &[Rule], all_are_let_in: bool) -> Finding {

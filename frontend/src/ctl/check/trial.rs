@@ -58,9 +58,9 @@ fn judge(verdict: &Verdict, took: u128) -> Finding {
     let detail = shown(&verdict.detail);
     let more = if detail.is_empty() { String::new() } else { format!(": {detail}") };
     match &verdict.outcome {
-        Outcome::Blocked(_) | Outcome::AlreadyBlocked(_) => Finding::ok(format!(
-            "{target} was blocked in {took} ms, and read back from the rules and the kernel"
-        )),
+        Outcome::Blocked(_) | Outcome::AlreadyBlocked(_) => {
+            Finding::ok(format!("{target} was blocked in {took} ms, and read back from the kernel"))
+        }
         // Meant so or not: no alert is obeyed.
         Outcome::WouldBlock(_) => Finding::problem(
             format!("{target} would have been blocked, and was not (enforce = false)"),

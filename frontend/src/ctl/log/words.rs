@@ -50,8 +50,11 @@ fn sentence(action: Action, fields: &Fields) -> String {
         }
         Action::BlockFailed => {
             let unverified = fields.outcomes.iter().any(|word| *word == Outcome::Unverified.name());
-            let what =
-                if unverified { "not certain to be blocked" } else { "not blocked: ufw failed" };
+            let what = if unverified {
+                "not certain to be blocked"
+            } else {
+                "not blocked: the firewall failed"
+            };
             format!("{address} {what}{}", detail(fields))
         }
         Action::BlockPending => format!("{address} not yet blocked{}", detail(fields)),

@@ -1,10 +1,11 @@
 //! The page about one target, for people.
 
-use protocol::{BlockInfo, Outcome, Refusal, Target, Untrusted};
+use protocol::{BlockInfo, Element, Outcome, Refusal, Target, Text, Untrusted};
 
+use crate::ctl::nftables::set_of;
 use crate::ctl::output::{bad, good, heading};
-use crate::ctl::show::Seen;
 use crate::ctl::show::way::Named;
+use crate::ctl::show::{Held, Seen};
 use crate::times;
 
 pub(super) fn lines(seen: &Seen<'_>) -> Vec<String> {
@@ -84,6 +85,16 @@ fn block_lines(block: &BlockInfo, seen: &Seen<'_>) -> Vec<String> {
     };
     let found = if block.in_force { good("in force") } else { bad("NOT in force") };
     lines.push(row("verified", &format!("{verified} by webhook-privd: {found}")));
+    lines.extend(match &seen.held {
+        Held::Rules => rule_lines(block, seen),
+        Held::Element(found) => element_lines(block, found.as_ref()),
+        Held::Nothing => Vec::new(),
+    });
+    lines
+}
+
+fn rule_lines(block: &BlockInfo, seen: &Seen<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
     if let Some(way) = &seen.way {
         lines.push(row(
             "in ufw",
@@ -103,21 +114,40 @@ fn block_lines(block: &BlockInfo, seen: &Seen<'_>) -> Vec<String> {
         ));
     }
     let hits = seen.hits.of(block.target);
-    lines.push(row(
-        "in kernel",
-        &match hits {
-            Some(1) => "1 packet dropped since ufw last loaded its rules".to_owned(),
-            Some(hits) => format!("{hits} packets dropped since ufw last loaded its rules"),
-            None => "packets are not counted".to_owned(),
-        },
-    ));
+    let counted = hits.map(|hits| dropped(hits, "ufw last loaded its rules"));
+    lines.push(row("in kernel", &counted.unwrap_or_else(|| "packets are not counted".to_owned())));
     lines
+}
+
+fn element_lines(block: &BlockInfo, found: Result<&Option<Element>, &Text>) -> Vec<String> {
+    let set = format!("set {} of table inet webhookd", set_of(block.target));
+    let found = match found {
+        Err(why) => return vec![row("in nftables", &format!("not told: {}", Untrusted(why)))],
+        Ok(None) => return vec![row("in nftables", &bad(&format!("not in {set} now")))],
+        Ok(Some(found)) => found,
+    };
+    let end = found.seconds_left.map_or_else(
+        || "without a timeout".to_owned(),
+        |left| format!("with a timeout in {}", times::in_words(left)),
+    );
+    vec![
+        row("in nftables", &format!("{set}, {end}")),
+        row("in kernel", &dropped(found.packets, "webhook-privd put it there")),
+    ]
+}
+
+fn dropped(packets: u64, since: &str) -> String {
+    let plural = if packets == 1 { "" } else { "s" };
+    format!("{packets} packet{plural} dropped since {since}")
 }
 
 /// Other people's rules about it.
 fn ufw_lines(seen: &Seen<'_>) -> Vec<String> {
     let Some(way) = &seen.way else {
-        let why = "ufw's rules cannot be read, or are not the firewall here";
+        let why = match seen.held {
+            Held::Rules => "ufw's rules cannot be read",
+            Held::Element(_) | Held::Nothing => "ufw, which may have some, is not on here",
+        };
         return vec![row("other rules", why)];
     };
     let mut label = "other rules";
@@ -176,7 +206,7 @@ const MOST_RULES: usize = 10;
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Enforced, Shown, Status, Text, Until, Verdict};
+    use protocol::{Enforced, Shown, Status, Until, Verdict};
 
     use super::*;
     use crate::ctl::rules::Rule;
@@ -207,10 +237,19 @@ mod tests {
 
     /// The page and its JSON.
     fn told(shown: Shown, rules: Option<&str>) -> (Vec<String>, serde_json::Value) {
+        told_where(Held::Rules, shown, rules)
+    }
+
+    fn told_where(
+        held: Held,
+        shown: Shown,
+        rules: Option<&str>,
+    ) -> (Vec<String>, serde_json::Value) {
         let rules = rules.map(Rule::parse_all);
         let seen = Seen {
             target: target(),
             way: rules.as_ref().map(|rules| Way::of(target(), rules)),
+            held,
             hits: [("198.51.100.0/24".parse().unwrap(), 3)].into_iter().collect(),
             now: SINCE + 600,
             shown,
@@ -245,6 +284,31 @@ mod tests {
         assert_eq!((&json["blocked"], &json["by"]), (&true.into(), &"webhookd".into()));
         assert_eq!((&json["offences"], &json["block"]["hits"]), (&2.into(), &3.into()));
         assert_eq!(json["rules"][1]["position"], 3);
+    }
+
+    #[test]
+    fn a_block_of_the_nftables_engine_is_told_with_its_set_and_what_ufw_says_beside_it() {
+        let element = |seconds_left| Ok(Some(Element { packets: 1, seconds_left }));
+        let rules = [PORT, OTHER].concat();
+        let (page, json) = told_where(Held::Element(element(Some(3_005))), blocked(), Some(&rules));
+        let expected = [
+            "in nftables  set v4_24 of table inet webhookd, with a timeout in 50 minutes 5 seconds",
+            "in kernel    1 packet dropped since webhook-privd put it there",
+            "other rules  rule 2: deny proto tcp from 198.51.100.7 to any port 25",
+            "an alert     would change nothing, it is blocked already",
+        ];
+        assert_eq!(page[8..], expected);
+        assert_eq!(json["element"], serde_json::json!({ "set": "v4_24", "seconds_left": 3_005 }));
+        let of = |found| told_where(Held::Element(found), blocked(), None);
+        let (page, json) = of(element(None));
+        assert!(page[8].ends_with("webhookd, without a timeout"), "{page:#?}");
+        assert!(page[10].starts_with("other rules  ufw, which may have some, is not on"));
+        assert!(json["element"]["seconds_left"].is_null() && json["rules"].is_null());
+        let (page, json) = of(Ok(None));
+        assert_eq!(page[8], "in nftables  not in set v4_24 of table inet webhookd now");
+        assert!(json["element"].is_null());
+        let (page, _) = of(Err(Text::truncated("nf_tables: a\nb")));
+        assert_eq!(page[8], r"in nftables  not told: nf_tables: a\nb");
     }
 
     #[test]

@@ -1,28 +1,26 @@
 //! The block: whether it can be, whether it is, and whether it is gone, by webhook-privd's word and by
-//! what stands in ufw's rules and in the kernel.
+//! what stands in ufw's rules or nftables' table, and in the kernel.
 
-use protocol::Target;
+use protocol::{Element, Target};
 
 use crate::ctl::check::Finding;
+use crate::ctl::engine::Engine;
+use crate::ctl::nftables::{Standing, ruleset, set_of};
 use crate::ctl::outside::shown;
 use crate::ctl::program;
 use crate::ctl::rules::{Action, Direction, Rule};
 use crate::ctl::test::Tried;
-use crate::ctl::{explained, trial};
+use crate::ctl::{explained, nftables, trial};
 use crate::privd_client::{PrivdClient, PrivdError};
 
-/// The engine's name, as a status tells it; only its rules are looked for.
-pub(super) const UFW: &str = "ufw";
-
 /// Whether webhook-privd is there and can block; with which engine.
-pub(super) async fn ready(privd: &PrivdClient) -> Tried<String> {
+pub(super) async fn ready(privd: &PrivdClient) -> Tried<Engine> {
     let status = privd.status().await.map_err(away)?;
     match status.problem {
         Some(problem) => Err(Finding::problem(shown(&problem), "what it says; webhookctl check")),
         None => {
-            let engine = status.firewall.to_string();
-            let sentence = format!("answers, and {} can be changed", shown(&engine));
-            Ok((engine, sentence))
+            let sentence = format!("answers, and {} can be changed", shown(&status.firewall));
+            Ok((Engine::of(&status), sentence))
         }
     }
 }
@@ -97,6 +95,43 @@ pub(super) fn in_kernel(target: Target) -> Tried<()> {
         }
     }
     Ok(((), format!("drops what comes from {address} and what goes there")))
+}
+
+/// Whether the engine's table drops what is in its sets.
+pub(super) fn in_table() -> Tried<()> {
+    let standing = ruleset()
+        .map_err(|error| Finding::problem(error.to_string(), "webhookctl check"))
+        .map(|ruleset| Standing::of(&ruleset))?;
+    let what = match standing {
+        Standing::Right => {
+            let sentence = "inet webhookd drops both ways, ahead of all other tables".to_owned();
+            return Ok(((), sentence));
+        }
+        Standing::Missing => "there is no table inet webhookd".to_owned(),
+        Standing::Wrong(what) => format!("the table inet webhookd is not as it was made: {what}"),
+    };
+    Err(Finding::problem(what, "webhookctl status\njournalctl -u webhook-privd -n 20"))
+}
+
+/// Whether the kernel has it in its set now.
+pub(super) async fn in_set(privd: &PrivdClient, target: Target) -> Tried<()> {
+    match element(privd, target).await? {
+        Some(_) => Ok(((), format!("has {target} in the set {}", set_of(target)))),
+        None => {
+            let what = format!("the kernel does not have {target} in the set {}", set_of(target));
+            Err(Finding::problem(what, "webhookctl check"))
+        }
+    }
+}
+
+/// Whether the kernel has it no more.
+pub(super) async fn is_gone_from_set(privd: &PrivdClient, target: Target) -> bool {
+    element(privd, target).await.is_ok_and(|found| found.is_none())
+}
+
+async fn element(privd: &PrivdClient, target: Target) -> Result<Option<Element>, Finding> {
+    let found = nftables::element(privd, target).await.map_err(away)?;
+    found.map_err(|why| Finding::problem(shown(&why), "webhookctl check"))
 }
 
 /// Whether no rule of it is left.

@@ -16,9 +16,10 @@ use nix::unistd::geteuid;
 use protocol::Target;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use ureq::http::Uri;
 
 use crate::ctl::check::{Finding, State};
+use crate::ctl::engine::Engine;
+use crate::ctl::https::parse_url;
 use crate::ctl::output::{Line, Output};
 use crate::ctl::test::alert::Alert;
 use crate::ctl::test::undo::Undo;
@@ -105,12 +106,17 @@ async fn run(
     let alert = Alert { webhook: &webhook, secret: &secret, target };
     steps.take("alert", alert.post(undo).await)?;
     let enforced = steps.take("block", block::in_force(privd, target).await)?;
-    if engine == block::UFW {
-        undo.in_rules = true;
-        steps.take("rules", block::in_rules(enforced))?;
-        steps.take("kernel", block::in_kernel(enforced))?;
+    undo.held_by = Some(engine);
+    match engine {
+        Engine::Ufw => {
+            steps.take("rules", block::in_rules(enforced))?;
+            steps.take("kernel", block::in_kernel(enforced))
+        }
+        Engine::Nftables => {
+            steps.take("table", block::in_table())?;
+            steps.take("kernel", block::in_set(privd, enforced).await)
+        }
     }
-    Some(())
 }
 
 /// What has been tried, in order.
@@ -171,12 +177,7 @@ fn interruption() -> io::Result<impl Future<Output = ()>> {
 }
 
 fn url(text: &str) -> Result<String, String> {
-    let example = "write for example https://webhook.example.org:5001/blockip";
-    match text.parse::<Uri>() {
-        Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => Ok(text.to_owned()),
-        Ok(_) => Err(format!("no https URL; {example}")),
-        Err(error) => Err(format!("{error}; {example}")),
-    }
+    parse_url(text, "https://webhook.example.org:5001/blockip")
 }
 
 fn nobodys(text: &str) -> Result<Target, String> {

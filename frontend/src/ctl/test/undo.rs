@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::ctl::check::Finding;
+use crate::ctl::engine::Engine;
 use crate::ctl::https::{Answer, HttpsError};
 use crate::ctl::outside::{shown, shown_path};
-use crate::ctl::test::block::{away, is_gone_from_rules};
+use crate::ctl::test::block::{away, is_gone_from_rules, is_gone_from_set};
 use crate::ctl::test::{Steps, Tried};
 use crate::ctl::token;
 use crate::privd_client::{PrivdClient, new_event};
@@ -22,8 +23,8 @@ pub(super) struct Undo {
     pub(super) posted: Option<Posted>,
     /// The address of the alert.
     pub(super) target: Option<Target>,
-    /// It stands in ufw's rules.
-    pub(super) in_rules: bool,
+    /// What was seen to hold the block.
+    pub(super) held_by: Option<Engine>,
     /// The token file with [`TOKEN`].
     pub(super) token: Option<PathBuf>,
 }
@@ -39,7 +40,7 @@ impl Undo {
             let _ = timeout(PATIENCE, posted.0).await;
         }
         if let Some(target) = self.target
-            && let Some(lifted) = lift(privd, target, self.in_rules).await
+            && let Some(lifted) = lift(privd, target, self.held_by).await
         {
             steps.take("lifted", lifted);
         }
@@ -55,7 +56,7 @@ impl Undo {
 }
 
 /// None where nothing is blocked.
-async fn lift(privd: &PrivdClient, target: Target, in_rules: bool) -> Option<Tried<()>> {
+async fn lift(privd: &PrivdClient, target: Target, held_by: Option<Engine>) -> Option<Tried<()>> {
     // As what it stands: policy may have made a network of it.
     let blocked = match privd.show(target).await {
         Ok(shown) => shown.block?.target,
@@ -73,7 +74,12 @@ async fn lift(privd: &PrivdClient, target: Target, in_rules: bool) -> Option<Tri
             let why = lifts.first().map(|lift| lift.detail.to_string()).unwrap_or_default();
             left(&if why.is_empty() { why } else { format!(" ({})", self::shown(&why)) })
         }
-        _ if in_rules && !is_gone_from_rules(blocked) => left(", by ufw's rules"),
+        _ if held_by == Some(Engine::Ufw) && !is_gone_from_rules(blocked) => {
+            left(", by ufw's rules")
+        }
+        _ if held_by == Some(Engine::Nftables) && !is_gone_from_set(privd, blocked).await => {
+            left(", by the table of nftables")
+        }
         _ => Ok(((), format!("{blocked} is blocked no more"))),
     })
 }

@@ -53,6 +53,14 @@ impl Nft {
         }
     }
 
+    /// Whether there is a table of ours, whoever made it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn is_standing() -> Result<bool, NftError> {
+        Ok(Connection::open()?.table()?.is_some())
+    }
+
     /// Sees to it that the table stands and has these sets; the state of nf_tables in which it does.
     fn prepare(&mut self, kernel: &mut Connection, needed: &BTreeSet<Set>) -> Result<u32, Trouble> {
         for _ in 0..ROUNDS {
@@ -204,6 +212,10 @@ impl Firewall for Nft {
         "nftables"
     }
 
+    fn programs(&self) -> &'static [Program] {
+        &[Program::Nft]
+    }
+
     fn load(&mut self, blocks: &[(Target, Mark)]) -> Result<(), Text> {
         let elements: Vec<Element> =
             blocks.iter().map(|(target, mark)| block(*target, *mark)).collect();
@@ -305,6 +317,12 @@ impl Firewall for Nft {
         elements.into_iter().map(found).collect()
     }
 
+    /// None: what is in the table and in no ledger went when the blocks were loaded, and nobody but
+    /// root could have brought more.
+    fn known(&mut self) -> Vec<Found> {
+        Vec::new()
+    }
+
     fn retire(&mut self) -> Result<(), Text> {
         let retire = || -> Result<(), Trouble> {
             if Connection::open()?.table()?.is_none() {
@@ -328,6 +346,20 @@ impl Firewall for Nft {
     fn replaced(&self) -> bool {
         false
     }
+}
+
+/// What the kernel has of these targets now, in their order; 3 µs each, whoever else is at work.
+///
+/// # Errors
+/// What the kernel says.
+pub fn elements(targets: &[Target]) -> Result<Vec<Option<protocol::Element>>, Text> {
+    let told = |element: Element| protocol::Element {
+        packets: element.packets,
+        seconds_left: element.left.map(|left| left.as_secs()),
+    };
+    let found = Connection::open().and_then(|mut kernel| kernel.find(targets));
+    let found = found.map_err(|error| Text::truncated(&error.to_string()))?;
+    Ok(found.into_iter().map(|found| found.map(told)).collect())
 }
 
 /// Runs commands in nft's language.

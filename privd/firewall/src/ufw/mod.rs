@@ -205,6 +205,10 @@ impl Firewall for Ufw {
         "ufw"
     }
 
+    fn programs(&self) -> &'static [Program] {
+        &[Program::Ufw, Program::Iptables, Program::Ip6tables, Program::Conntrack]
+    }
+
     /// ufw has loaded them itself.
     fn load(&mut self, _: &[(Target, Mark)]) -> Result<(), Text> {
         Ok(())
@@ -247,6 +251,10 @@ impl Firewall for Ufw {
         let families = self.view.iter().flat_map(|view| &view.families);
         let ours = families.flat_map(|family| family.rules.ours());
         ours.map(|(target, mark, _)| Found { target, mark }).collect()
+    }
+
+    fn known(&mut self) -> Vec<Found> {
+        self.found()
     }
 
     fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
