@@ -5,16 +5,16 @@ use std::os::unix::fs::chown;
 use std::time::Duration;
 
 use serde_json::json;
-use tests::World;
 use tests::world::UID;
+use tests::{Engine, World};
 
 use crate::client::{connect, exchange};
 
 /// Daemons with the ufw engine, and as many rules of the administrator's.
 pub fn ufw(rules: usize) -> World {
     let mut world = bare(rules);
-    let limits = "max-blocks = 10000\nmax-new-blocks-per-minute = 100000";
-    configure(&world, &format!("firewall = \"ufw\"\n{limits}"), "");
+    world.engine = Engine::Ufw;
+    world.configure("max-blocks = 10000\nmax-new-blocks-per-minute = 100000", MANY_CONNECTIONS);
     world.start();
     world
 }
@@ -22,17 +22,14 @@ pub fn ufw(rules: usize) -> World {
 /// Daemons with the nftables engine, as shipped: blocks end, and both keep an audit log.
 pub fn nftables() -> World {
     let mut world = bare(0);
+    world.engine = Engine::Nftables;
     // Each daemon's own, as privd goes without the right to write into the other's.
     std::fs::create_dir(world.path("audit")).unwrap();
     chown(world.path("audit"), Some(UID), Some(UID)).unwrap();
     let [privd, webhookd] = ["state/audit.ndjson", "audit/audit.ndjson"].map(|log| world.path(log));
-    configure(
-        &world,
-        &format!(
-            "firewall = \"nftables\"\nblock-for = [\"1d\", \"7d\", \"30d\", \"permanent\"]\n\
-             audit-log = \"{privd}\""
-        ),
-        &format!("audit-log = \"{webhookd}\"\n"),
+    world.configure(
+        &format!("block-for = [\"1d\", \"7d\", \"30d\", \"permanent\"]\naudit-log = \"{privd}\""),
+        &format!("audit-log = \"{webhookd}\"\n{MANY_CONNECTIONS}"),
     );
     world.start();
     world
@@ -69,14 +66,6 @@ pub fn bare(rules: usize) -> World {
     );
     world.ufw("reload");
     world
-}
-
-/// Both files, whatever engine the environment asks the tests for. From one address come as many
-/// connections as from many sources.
-fn configure(world: &World, privd_toml: &str, webhookd_toml: &str) {
-    world.configure("", &format!("{webhookd_toml}limits.max-connections = 1024"));
-    let ledger = world.path("state/ledger.redb");
-    world.write("privd.toml", &format!("{privd_toml}\nledger = \"{ledger}\"\n"));
 }
 
 /// One alert of many addresses over a new connection: how long until the answer is there, which says
@@ -132,6 +121,8 @@ impl Addresses {
     }
 }
 
+/// From one address come as many as from many sources.
+const MANY_CONNECTIONS: &str = "limits.max-connections = 1024";
 /// webhookd's.
 pub const PORT: u16 = 5001;
 /// Addresses that one alert may have.
