@@ -101,9 +101,14 @@ pub fn timed(world: &World, command: &str) -> Duration {
     Duration::from_nanos(world.server.sh(&script).trim().parse().unwrap())
 }
 
-/// How many elements a set of nftables has.
+/// How many elements a set of nftables has; none where there is no set.
 pub fn elements(world: &World, set: &str) -> usize {
-    let count = format!("nft list set {set} | grep -o '198[.]' | wc -l");
+    counted(world, &format!("nft list set {set} 2>/dev/null"))
+}
+
+/// How many addresses of [`Addresses`] a command lists.
+pub fn counted(world: &World, list: &str) -> usize {
+    let count = format!("{list} | grep -oE '198([.][0-9]+){{3}}' | wc -l");
     world.server.sh(&count).trim().parse().unwrap()
 }
 
