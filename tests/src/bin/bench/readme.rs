@@ -57,8 +57,9 @@ fn machine(pairs: usize) -> String {
         text.lines().next().unwrap_or_default().to_owned()
     };
     format!(
-        "On {cores} cores that also carried the clients: {}, Linux {}, {}, {}; medians of {pairs}\n\
-         interleaved pairs (a quarter of that for what takes seconds, three for fail2ban); P-256 certificate.",
+        "On {cores} cores that also carried the clients: {}, Linux {}, {}, {}.\n\
+         Medians of {pairs} interleaved pairs, of a quarter of that where one takes seconds, and of three with\n\
+         fail2ban; P-256 certificate.",
         system.unwrap_or("an unnamed system").trim_matches('"'),
         kernel.trim(),
         first("ufw", "version"),
