@@ -109,7 +109,7 @@ impl Enforcer {
         let quota = Bucket::new(config.max_new_blocks_per_minute(), now.steady);
         let state = Snapshot {
             firewall: engine.name(),
-            blocks: Shared::new(records.blocks.into_iter().collect()),
+            blocks: Shared::new(records.blocks),
             ended: Shared::new(records.ended),
             immune: Shared::new(records.immune),
             protected: Arc::default(),
