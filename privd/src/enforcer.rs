@@ -364,7 +364,7 @@ impl Enforcer {
         let one_by_one = !self.engine.others_changed();
         self.judge(now, one_by_one.then_some(&changed));
         self.publish();
-        self.retire();
+        self.retire(now);
         // Last: with many connections it takes a while, and what is blocked is known by now.
         let (targets, words): (Vec<Target>, Vec<&mut Text>) = batch.standing().unzip();
         let problems = self.engine.cut(&targets);

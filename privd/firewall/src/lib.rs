@@ -69,6 +69,14 @@ pub trait Firewall: Send {
     /// What of ours is in the firewall, whatever the ledger says.
     fn found(&mut self) -> Vec<Found>;
 
+    /// Reads back once more while nobody else is at work, not even what an earlier run of ours began.
+    ///
+    /// # Errors
+    /// Somebody is, or as [`Firewall::look`].
+    fn confirm(&mut self) -> Result<(), Text> {
+        self.look()
+    }
+
     /// Takes everything of ours out: another engine holds the blocks now.
     ///
     /// # Errors
