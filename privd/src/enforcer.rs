@@ -377,7 +377,7 @@ impl Enforcer {
             self.note(now, changed.collect());
         }
         self.publish();
-        self.retire();
+        self.retire(now);
         // Last: with many connections it takes a while, and what is blocked is known by now.
         let (targets, words): (Vec<Target>, Vec<&mut Text>) = batch.standing().unzip();
         let problems = self.engine.cut(&targets);
