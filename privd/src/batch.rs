@@ -4,11 +4,10 @@ use std::collections::HashMap;
 
 use protocol::{Block, BlockInfo, Enforced, EventId, LiftOutcome, Outcome, Target, Text, Until};
 
-use crate::blocks::Blocks;
 use crate::clock::Now;
 use crate::peer::Peer;
 use firewall::{Change, Effect, Mark};
-use ledger::{Ended, Entry, Live};
+use ledger::{Blocks, Ended, Entry, Live};
 
 /// What one target of a request needs.
 #[derive(Clone, Debug)]

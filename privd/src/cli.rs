@@ -23,7 +23,7 @@ pub struct Options {
     pub config: PathBuf,
     /// Validate the configuration and exit.
     pub check: bool,
-    /// Restore damaged rules files and exit.
+    /// Restore damaged rules files, put the blocks into nftables, and exit.
     pub recover: bool,
     /// Start although the mount view leaves ways out of the confinement. For tests only.
     pub unconfined: bool,

@@ -12,19 +12,19 @@ use protocol::{
     Block, Durations, Lift, LiftOutcome, Outcome, Reloaded, Reply, Target, Text, Unblock, Verdict,
     Which,
 };
-use slog::{Logger, error, warn};
+use slog::{Logger, error};
 
 use crate::audit;
 use crate::batch::{Batch, Plan};
 use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::peer::Peer;
-use crate::protected::Protected;
 use crate::quota::Bucket;
 use crate::reconcile::UPKEEP_PAUSE;
+use crate::recover;
 use crate::snapshot::{Published, Shared, Snapshot};
-use firewall::{Change, Firewall, Mark, pulse};
-use ledger::{Entry, Ledger, Records};
+use firewall::{Change, Firewall, pulse};
+use ledger::{Ledger, Records};
 
 /// What the enforcer is asked to do.
 pub enum Order {
@@ -88,7 +88,7 @@ pub struct Enforcer {
     /// Whether a live block may be of what is protected.
     pub(crate) spare: bool,
     /// Whether the table is nearly full, which has been said.
-    filling: bool,
+    pub(crate) filling: bool,
     pub(crate) state: Snapshot,
     pub(crate) published: Arc<Published>,
     pub(crate) journal: Arc<Journal>,
@@ -109,7 +109,7 @@ impl Enforcer {
         let quota = Bucket::new(config.max_new_blocks_per_minute(), now.steady);
         let state = Snapshot {
             firewall: engine.name(),
-            blocks: Shared::new(records.blocks.into_values().collect()),
+            blocks: Shared::new(records.blocks.into_iter().collect()),
             ended: Shared::new(records.ended),
             immune: Shared::new(records.immune),
             protected: Arc::default(),
@@ -151,15 +151,11 @@ impl Enforcer {
     pub fn load(&mut self, other: Box<dyn Firewall>) {
         self.retiring = Some(other);
         let now = (self.clock)();
-        let blocks = self.state.blocks.read();
-        let live = blocks.iter().filter(|live| !live.is_over(now.wall));
-        let live: Vec<(Target, Mark)> =
-            live.map(|live| (live.info.target, Mark::new(live.event, live.info.until))).collect();
-        drop(blocks);
         if !self.adopted || !self.state.config.enforce {
             return;
         }
-        if let Err(problem) = self.engine.load(&live) {
+        let due = recover::due(self.state.blocks.read().iter(), now.wall);
+        if let Err(problem) = self.engine.load(&due) {
             error!(self.log, "blocks could not be put in force at once; it is tried again"; "why" => %problem);
         }
     }
@@ -204,7 +200,7 @@ impl Enforcer {
         if now.steady >= due && self.engine.is_unsettled() {
             self.settled = now.steady;
             self.engine.settle();
-            self.judge(now, None);
+            self.judge(now);
             self.publish();
         }
     }
@@ -313,6 +309,8 @@ impl Enforcer {
         if self.engine.replaced() {
             return batch;
         }
+        // Telling of ten thousand takes as long as blocking them: who asked need not wait for it.
+        let mut told_later = Vec::new();
         for ((peer, block, answer), plans) in blocks.into_iter().zip(plans) {
             let verdict = |(target, plan): (&Target, Plan)| {
                 let (outcome, detail) = batch.outcome(plan);
@@ -320,7 +318,11 @@ impl Enforcer {
             };
             let targets = block.targets.as_slice().iter();
             let verdicts: Vec<Verdict> = targets.zip(plans).map(verdict).collect();
-            self.journal.blocked(&peer.asker(), &block, &verdicts);
+            if verdicts.len() > MANY {
+                told_later.push((peer.asker(), block, verdicts.clone()));
+            } else {
+                self.journal.blocked(&peer.asker(), &block, &verdicts);
+            }
             self.published.queued.fetch_sub(1, Ordering::Relaxed);
             answer(Reply::Block(verdicts));
         }
@@ -330,6 +332,9 @@ impl Enforcer {
             self.journal.lifted(&peer.asker(), &unblock, &lifts);
             self.published.queued.fetch_sub(1, Ordering::Relaxed);
             answer(Reply::Unblock(lifts));
+        }
+        for (asker, block, verdicts) in told_later {
+            self.journal.blocked(&asker, &block, &verdicts);
         }
         batch
     }
@@ -352,7 +357,7 @@ impl Enforcer {
         if !changes.is_empty() {
             self.state.changes.note((self.clock)().steady.saturating_sub(started));
         }
-        batch.take(effects);
+        batch.take(effects.clone());
         let settled = batch.settle();
         if !settled.is_empty() {
             // If this fails, what is said now holds until the next start; then the ledger's word does.
@@ -365,92 +370,27 @@ impl Enforcer {
         if batch.is_pending() {
             self.next_look = now.steady.saturating_add(TICK);
         }
-        let changed: Vec<Target> = changes.iter().map(Change::target).collect();
-        let one_by_one = !self.engine.others_changed();
-        self.judge(now, one_by_one.then_some(&changed));
+        if self.engine.others_changed() {
+            self.judge(now);
+        } else {
+            let changed = changes.iter().map(Change::target).zip(effects);
+            self.note(now, changed.collect());
+        }
         self.publish();
+        self.retire();
         // Last: with many connections it takes a while, and what is blocked is known by now.
         let (targets, words): (Vec<Target>, Vec<&mut Text>) = batch.standing().unzip();
         let problems = self.engine.cut(&targets);
         problems.into_iter().zip(words).for_each(|(problem, words)| *words = problem);
     }
-
-    /// Makes an entry durable, and then the state that everyone reads.
-    pub(crate) fn commit(&mut self, entry: Entry) -> Result<(), Text> {
-        self.write(&entry)?;
-        self.absorb(entry);
-        Ok(())
-    }
-
-    fn write(&mut self, entry: &Entry) -> Result<(), Text> {
-        self.ledger.commit(entry).map_err(|problem| {
-            error!(self.log, "ledger not written"; "error" => %problem);
-            Text::truncated(UNWRITTEN)
-        })
-    }
-
-    fn absorb(&mut self, entry: Entry) {
-        self.adopted |= entry.adopted;
-        let mut blocks = self.state.blocks.write();
-        entry.removed.iter().for_each(|target| blocks.remove(*target));
-        entry.added.into_iter().for_each(|live| blocks.insert(live));
-        drop(blocks);
-        let mut all = self.state.ended.write();
-        for (target, ended) in entry.ended {
-            match ended {
-                Some(ended) => drop(all.insert(target, ended)),
-                None => drop(all.remove(&target)),
-            }
-        }
-        drop(all);
-        let mut immune = self.state.immune.write();
-        for (target, until) in entry.immune {
-            match until {
-                Some(until) => drop(immune.insert(target, until)),
-                None => drop(immune.remove(&target)),
-            }
-        }
-    }
-
-    pub(crate) fn gather(&mut self) -> Result<(), Text> {
-        let allowed = self.engine.allowed_sources()?;
-        let protected =
-            Protected::gather(&self.state.config.never_block, allowed).map_err(|errno| {
-                Text::truncated(&format!("own addresses cannot be listed: {errno}"))
-            })?;
-        if protected != *self.state.protected {
-            self.spare = true;
-            self.state.protected = Arc::new(protected);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn publish(&mut self) {
-        self.warn_of_a_full_table();
-        self.state.stamp = self.engine.stamp();
-        self.published.publish(self.state.clone());
-    }
-
-    /// Once each time that it fills up so far: there is time left to raise the number.
-    fn warn_of_a_full_table(&mut self) {
-        let (live, most) = (self.state.blocks.read().len(), self.state.config.max_blocks());
-        let before = self.filling;
-        self.filling = live.saturating_mul(100) > most.saturating_mul(NEARLY_FULL);
-        if self.filling && !before {
-            warn!(self.log, "more than 80 % of max-blocks are live; where all are, no alert is obeyed: raise it in privd.toml";
-                "live_blocks" => live, "max_blocks" => most);
-        }
-    }
 }
 
-const UNWRITTEN: &str =
-    "the ledger cannot be written: is the disk full? See the log of webhook-privd";
+/// Verdicts of one request.
+const MANY: usize = 1_000;
 /// Orders taken into one batch at most.
 const BATCH: usize = 1024;
 /// A tenth of a ufw run, for which a batch waits to be as large as the one before.
 const TOGETHER: Duration = Duration::from_millis(20);
-/// Per cent of `max-blocks`.
-const NEARLY_FULL: usize = 80;
 /// Looks take one part in so many of the time.
 const LOOK_PAUSE: u32 = 20;
 /// Blocks end within two of these.

@@ -9,7 +9,6 @@
 pub mod acceptor;
 pub mod audit;
 pub mod batch;
-pub mod blocks;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -18,10 +17,10 @@ pub mod judgement;
 pub mod listener;
 pub mod peer;
 pub mod policy;
-pub mod privilege;
 pub mod protected;
 pub mod quota;
 pub mod reconcile;
+pub mod record;
 pub mod recover;
 pub mod reload;
 pub mod request;
@@ -51,6 +50,7 @@ use firewall::nft::Nft;
 use firewall::program::Program;
 use firewall::ufw::Ufw;
 use ledger::{Ledger, LedgerError, Records};
+use protocol::Text;
 
 /// Starts the daemon and works until SIGTERM. Each line of the start is a condition: what does not
 /// hold ends it.
@@ -70,15 +70,19 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     }
     privilege::check_root()?;
     let (engine, other) = engines(&config, &log);
-    let installed = |program: &&Program| !program.is_installed();
-    if let Some(program) = engine.programs().iter().find(installed) {
-        return Err(StartError::Missing(program.path()));
+    if let Some(path) = Program::missing(engine.programs()) {
+        let packages = match config.firewall {
+            Engine::Ufw => "ufw iptables conntrack",
+            Engine::Nftables => "nftables",
+        };
+        return Err(StartError::Missing(path, packages));
     }
     let signals = block_signals()?;
     let listener = Listener::open(&config.socket.0, frontend)?;
-    privilege::drop_all_but_needed()?;
+    let ufw = config.firewall == Engine::Ufw;
+    privilege::drop_all_but_needed(ufw)?;
     if !options.unconfined {
-        privilege::check_mount_view()?;
+        privilege::check_mount_view(ufw)?;
     }
     // As it will be opened again: without the capabilities that are gone.
     let audit = config.audit_log.as_ref().map(|path| path.0.as_path());
@@ -202,9 +206,9 @@ pub enum StartError {
     /// The account.
     #[error(transparent)]
     User(#[from] config::UserError),
-    /// A program that will be needed.
-    #[error("{0} is missing: `apt install ufw iptables conntrack nftables`")]
-    Missing(&'static str),
+    /// A program that will be needed, and the packages of those that are.
+    #[error("{0} is missing: `apt install {1}`")]
+    Missing(&'static str, &'static str),
     /// A switch of engines that would not end.
     #[error(
         "{live} live blocks are in nftables, and max-blocks lets ufw have {most}: set firewall = \"nftables\" again, and unblock or wait; ufw takes a second for each change at 10,000"
@@ -238,6 +242,9 @@ pub enum StartError {
     /// A rules file that is not whole could not be restored.
     #[error("a damaged rules file could not be restored; its words are above")]
     NotRecovered,
+    /// What the ledger holds is not in force.
+    #[error("the blocks are not in nftables: {0}")]
+    NotLoaded(Text),
     /// The operating system refuses a thread or a descriptor.
     #[error("the system refuses a thread: {0}")]
     Thread(std::io::Error),
@@ -250,7 +257,7 @@ impl StartError {
             Self::Usage(_) => 64,
             Self::Config(_)
             | Self::User(_)
-            | Self::Missing(_)
+            | Self::Missing(..)
             | Self::TooManyForUfw { .. }
             | Self::Listen(_)
             | Self::Audit(_) => 78,
@@ -258,7 +265,11 @@ impl StartError {
             Self::Ledger(LedgerError::NoDirectory(_)) => 78,
             // EX_TEMPFAIL: started again, it works.
             Self::Replaced => 75,
-            Self::Ledger(_) | Self::Thread(_) | Self::Aside(_) | Self::NotRecovered => 70,
+            Self::Ledger(_)
+            | Self::Thread(_)
+            | Self::Aside(_)
+            | Self::NotRecovered
+            | Self::NotLoaded(_) => 70,
         }
     }
 }

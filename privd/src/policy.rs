@@ -92,6 +92,9 @@ fn spares(
 /// What an operator lifted that shares an address with this target, and until when (seconds since
 /// the Unix epoch) no alert puts it back.
 pub fn immunity(target: Target, immune: &Immune, wall: u64) -> Option<(Target, u64)> {
+    if immune.is_empty() {
+        return None;
+    }
     // Looked up, not gone through: there may be as many as there were blocks.
     let around = successors(Some(target.net()), IpNet::supernet).filter_map(|net| {
         let target = Target::network(net).ok()?;

@@ -43,7 +43,7 @@ impl Enforcer {
             self.forget(now);
         }
         self.sweep = true;
-        let came = if self.engine.others_changed() { self.judge(now, None) } else { Vec::new() };
+        let came = if self.engine.others_changed() { self.judge(now) } else { Vec::new() };
         // Whoever loaded their rules may not have cut what was open.
         let problems = self.engine.cut(&came);
         if let Some(problem) = problems.iter().find(|problem| !problem.is_empty()) {
@@ -56,7 +56,7 @@ impl Enforcer {
     }
 
     /// Once every block is in force here, the engine before lets go of its own.
-    fn retire(&mut self) {
+    pub(crate) fn retire(&mut self) {
         let whole = self.state.problem.is_none() && self.state.blocks.read().missing().is_empty();
         let Some(mut before) = self.retiring.take_if(|_| whole && self.adopted) else { return };
         if let Err(problem) = before.retire() {
@@ -66,17 +66,22 @@ impl Enforcer {
         }
     }
 
-    /// Brings every block, or these, up to what was read back last; returns those that have come into
-    /// force. Where one was lost since, all is looked at again; what cannot be mended waits for the
-    /// next look.
-    pub(crate) fn judge(&mut self, now: Now, these: Option<&Vec<Target>>) -> Vec<Target> {
+    /// Brings every block up to what was read back last; returns those that have come into force.
+    pub(crate) fn judge(&mut self, now: Now) -> Vec<Target> {
+        let blocks = self.state.blocks.read();
+        let targets: Vec<Target> = blocks.iter().map(|live| live.info.target).collect();
+        drop(blocks);
+        let effects = self.engine.judge(&targets);
+        self.note(now, targets.into_iter().zip(effects).collect())
+    }
+
+    /// Notes what was read back; returns the blocks that have come into force. Where one was lost
+    /// since, all is looked at again; what cannot be mended waits for the next look.
+    pub(crate) fn note(&mut self, now: Now, effects: Vec<(Target, Effect)>) -> Vec<Target> {
         let mut came = Vec::new();
         let mut lost = 0_u64;
-        let all = || self.state.blocks.read().iter().map(|live| live.info.target).collect();
-        let targets: Vec<Target> = these.map_or_else(all, Clone::clone);
-        let effects = self.engine.judge(&targets);
         let mut blocks = self.state.blocks.write();
-        for (target, effect) in targets.into_iter().zip(effects) {
+        for (target, effect) in effects {
             let before = blocks.note(target, effect.holds());
             let drifted = before == Some(true) && !effect.holds();
             lost = lost

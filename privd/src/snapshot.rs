@@ -7,13 +7,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::{Durations, Enforced, Target, Text};
 
-use crate::blocks::Blocks;
 use crate::clock;
 use crate::config::Config;
 use crate::policy::{self, Immune};
 use crate::protected::Protected;
 use firewall::Stamp;
-use ledger::Ended;
+use ledger::{Blocks, Ended};
 
 /// The state after the enforcer's last change or look.
 #[derive(Clone, Debug)]

@@ -9,9 +9,14 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use slog::{Logger, warn};
 
 use crate::enforcer::Order;
+use firewall::ufw::files::{DIRECTORY, RulesFiles};
 
-/// Watches until the process ends; without inotify the periodic look remains.
+/// Watches until the process ends; without inotify, and where ufw comes only later, the periodic look
+/// remains.
 pub fn run(orders: &SyncSender<Order>, log: &Logger) {
+    if !RulesFiles::are_there() {
+        return;
+    }
     if let Err(errno) = watch(orders) {
         warn!(log, "changes of ufw's files are not seen at once"; "why" => %errno);
     }
@@ -36,7 +41,5 @@ fn watch(orders: &SyncSender<Order>) -> Result<(), Errno> {
     }
 }
 
-/// Where ufw's files are.
-const DIRECTORY: &str = "/etc/ufw";
 /// Events that come together are one.
 const SETTLE: Duration = Duration::from_millis(20);

@@ -1,16 +1,19 @@
 //! Text of bounded length.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A text of at most [`Text::MAX_BYTES`] bytes, so that no message grows without bound.
 ///
 /// The content is still outside text: show it through [`Untrusted`](crate::Untrusted).
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+/// Copies share it: a request says the same of ten thousand blocks.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq)]
 #[serde(try_from = "String")]
-pub struct Text(String);
+pub struct Text(Arc<str>);
 
 impl Text {
     /// Longest text on the wire, in bytes of UTF-8.
@@ -20,7 +23,7 @@ impl Text {
     #[must_use]
     pub fn truncated(text: &str) -> Self {
         let end = text.floor_char_boundary(Self::MAX_BYTES);
-        Self(text.get(..end).unwrap_or_default().to_owned())
+        Self(text.get(..end).unwrap_or_default().into())
     }
 }
 
@@ -29,6 +32,18 @@ impl Deref for Text {
 
     fn deref(&self) -> &str {
         &self.0
+    }
+}
+
+impl Borrow<str> for Text {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
     }
 }
 
@@ -42,7 +57,11 @@ impl TryFrom<String> for Text {
     type Error = TextTooLong;
 
     fn try_from(text: String) -> Result<Self, TextTooLong> {
-        if text.len() > Self::MAX_BYTES { Err(TextTooLong(text.len())) } else { Ok(Self(text)) }
+        if text.len() > Self::MAX_BYTES {
+            Err(TextTooLong(text.len()))
+        } else {
+            Ok(Self(text.into()))
+        }
     }
 }
 

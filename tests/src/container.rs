@@ -10,13 +10,15 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::disk::{Disk, PATH, shell_word};
 use crate::https::{self, Answer, Client};
+use crate::last_words;
 use crate::place::Place;
 use crate::wait::until;
 
@@ -36,6 +38,14 @@ struct Running {
 }
 
 impl Container {
+    /// Shell that has nftables hold the blocks from the next start on.
+    pub const NFTABLES: &str =
+        "sed -i 's/^#*firewall = .*/firewall = \"nftables\"/' /etc/webhookd/privd.toml";
+
+    /// Shell that has ufw hold them.
+    pub const UFW: &str =
+        "sed -i 's/^#*firewall = .*/firewall = \"ufw\"/' /etc/webhookd/privd.toml";
+
     /// A machine with ufw enabled at boot, SSH open to everyone and port 5001 to Kibana, and the
     /// package installed.
     #[must_use]
@@ -54,6 +64,7 @@ impl Container {
     /// Boots a disk.
     #[must_use]
     pub fn from(disk: Disk) -> Self {
+        last_words::keep();
         let running = start(&disk);
         let machine = Self { disk, running };
         machine.wait_for_boot();
@@ -177,6 +188,45 @@ impl Container {
         answer
     }
 
+    /// Installs the package again, as version 9.0, while alerts keep coming, of which each must be
+    /// answered 200; what the installation said.
+    ///
+    /// # Panics
+    /// When an alert or the installation fails.
+    #[must_use]
+    pub fn upgrade_under_alerts(&self) -> String {
+        self.sh(HIGHER);
+        let done = AtomicBool::new(false);
+        let (installed, alerts) = std::thread::scope(|scope| {
+            // Several at a time: there is one in whatever state when a daemon stops.
+            let clients = [(); 3].map(|()| scope.spawn(|| self.post_until(&done)));
+            let installed = self.run("dpkg --install /root/higher.deb 2>&1");
+            done.store(true, Ordering::Relaxed);
+            (installed, clients.map(|client| client.join().unwrap()))
+        });
+        let said = String::from_utf8(installed.stdout).unwrap();
+        assert!(alerts.iter().all(Result::is_ok), "{said}\n{alerts:#?}");
+        assert!(installed.status.success(), "{said}");
+        said
+    }
+
+    /// Posts one alert after another, each of which is answered 200, or says which was not, and when.
+    fn post_until(&self, done: &AtomicBool) -> Result<u32, String> {
+        let mut answers = 0;
+        while !done.load(Ordering::Relaxed) || answers < 12 {
+            let address = format!("198.51.100.{}", answers % 200 + 1);
+            let from = time_of_day();
+            match self.try_post(&json!({ "ip": address })) {
+                Ok(answer) if answer.status == 200 => answers += 1,
+                other => {
+                    let to = time_of_day();
+                    return Err(format!("after {answers}, from {from} to {to}: {other:?}"));
+                }
+            }
+        }
+        Ok(answers)
+    }
+
     /// Whether the attacker can open a connection to the machine's port 22.
     #[must_use]
     pub fn attacker_connects(&self) -> bool {
@@ -225,9 +275,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.journal());
-        }
+        last_words::print(|| self.journal());
         self.end();
     }
 }
@@ -280,10 +328,24 @@ fn descendants(pid: u32) -> Vec<u32> {
     children.flat_map(|pid| [vec![pid], descendants(pid)].concat()).collect()
 }
 
+/// As the journal writes it, in UTC.
+fn time_of_day() -> String {
+    let now = UNIX_EPOCH.elapsed().unwrap();
+    let (seconds, micros) = (now.as_secs(), now.subsec_micros());
+    format!("{:02}:{:02}:{:02}.{micros:06}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+}
+
 /// Also the name of its control group.
 fn name_of(directory: &TempDir) -> &str {
     directory.path().file_name().unwrap().to_str().unwrap()
 }
+
+/// The package again, as `/root/higher.deb` and under another version.
+const HIGHER: &str = "
+    cd /root; dpkg-deb --raw-extract webhookd.deb higher
+    sed -i 's/^Version: .*/Version: 9.0/' higher/DEBIAN/control
+    dpkg-deb --build -Znone higher >/dev/null; rm -r higher
+";
 
 /// For a connection to open.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -111,6 +111,18 @@ impl Place {
     #[must_use]
     pub fn listen(&self, on: &str) -> TcpListener {
         self.inside(|| TcpListener::bind(on)).unwrap_or_else(|error| panic!("{on}: {error}"))
+    }
+
+    /// A socket for datagrams of here, which waits for one a moment only.
+    ///
+    /// # Panics
+    /// When the address is taken.
+    #[must_use]
+    pub fn udp(&self, on: &str) -> UdpSocket {
+        let socket =
+            self.inside(|| UdpSocket::bind(on)).unwrap_or_else(|error| panic!("{on}: {error}"));
+        socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        socket
     }
 
     /// The holder's process id: its namespaces are this place.

@@ -1,5 +1,5 @@
-//! What stands in ufw's rules files and in the kernel at one moment, read without any of the
-//! project's own code.
+//! What stands in the firewall at one moment, ufw's rules files and the kernel, read without any of
+//! the project's own code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use crate::World;
+use crate::{Engine, Table, World};
 
 /// A lock as ufw takes it; held until dropped.
 #[derive(Debug)]
@@ -41,13 +41,15 @@ impl Lock {
     }
 }
 
-/// Both families' rules files and chains.
+/// Both families' rules files and chains, and the table where that has the blocks.
 #[derive(Clone, Debug)]
 pub struct Standing {
     /// user.rules, user6.rules.
     pub files: [String; 2],
     /// `iptables -S`, `ip6tables -S`.
     pub kernel: [String; 2],
+    /// webhook-privd's own, if its engine is nftables.
+    pub table: Option<Table>,
 }
 
 impl Standing {
@@ -69,6 +71,7 @@ impl Standing {
         Self {
             files: ["user.rules", "user6.rules"].map(file),
             kernel: ["iptables", "ip6tables"].map(kernel),
+            table: (world.engine == Engine::Nftables).then(|| Table::now(&world.server)),
         }
     }
 
@@ -93,6 +96,9 @@ impl Standing {
     /// What a block of this address lacks; None: it is in force.
     #[must_use]
     pub fn lacks(&self, address: IpAddr) -> Option<String> {
+        if let Some(table) = &self.table {
+            return table.lacks(&address.to_string());
+        }
         let which = usize::from(address.is_ipv6());
         let (file, kernel) = (&self.files[which], &self.kernel[which]);
         let (any, prefix, chains) =
@@ -128,27 +134,65 @@ impl Standing {
         None
     }
 
-    /// Whether any rule names this address, in a file or in the kernel.
+    /// Whether any rule names this address, in a file or in the kernel, or the table has it.
     #[must_use]
     pub fn names(&self, address: IpAddr) -> bool {
+        if self.table.as_ref().is_some_and(|table| table.blocks.contains_key(&address.to_string()))
+        {
+            return true;
+        }
         let file = format!(" {address} ");
         let kernel = format!(" {address}/{} ", if address.is_ipv6() { 128 } else { 32 });
         self.files.iter().any(|text| text.contains(&file))
             || self.kernel.iter().any(|text| text.contains(&kernel))
     }
 
-    /// The addresses in rules with our mark, and how many rules each has.
+    /// The addresses in rules with our mark, and how many rules each has: what is in the table is
+    /// dropped by two.
     #[must_use]
     pub fn ours(&self) -> BTreeMap<IpAddr, usize> {
-        let mut found = BTreeMap::new();
-        for line in self.files.iter().flat_map(|file| file.lines()) {
-            // `webhookd:`, as ufw writes comments.
-            if line.starts_with("### tuple ### ") && line.contains(" comment=776562686f6f6b643a") {
-                let addresses = line.split(' ').filter_map(|word| word.parse().ok());
-                addresses.for_each(|address| *found.entry(address).or_default() += 1);
-            }
+        let mut found: BTreeMap<IpAddr, usize> = self.in_table().map(|one| (one, 2)).collect();
+        for (line, _) in self.marked() {
+            let addresses = line.split(' ').filter_map(|word| word.parse().ok());
+            addresses.for_each(|address| *found.entry(address).or_default() += 1);
         }
         found
+    }
+
+    /// When the firewall has a block end, in seconds since the Unix epoch; None: never.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[must_use]
+    pub fn end_of(&self, address: IpAddr) -> Option<i64> {
+        if let Some(table) = &self.table {
+            // The kernel keeps it for five seconds more.
+            let left = table.blocks[&address.to_string()]?;
+            return Some(jiff::Timestamp::now().as_second() + i64::try_from(left).unwrap() - 5);
+        }
+        let words = format!(" any {address} in ");
+        let found = self.marked().find(|(line, _)| line.contains(&words));
+        let (_, mark) = found.unwrap_or_else(|| panic!("no rule for {address}"));
+        // `ID` or `ID:END`.
+        mark.split_once(':').map(|(_, end)| end.parse().unwrap())
+    }
+
+    /// The tuples with our mark, and what it says after `webhookd:`.
+    fn marked(&self) -> impl Iterator<Item = (&str, String)> {
+        let lines = self.files.iter().flat_map(|file| file.lines());
+        let tuples = lines.filter(|line| line.starts_with("### tuple ### "));
+        tuples.filter_map(|line| {
+            // `webhookd:`, as ufw writes comments.
+            let (_, mark) = line.split_once(" comment=776562686f6f6b643a")?;
+            let digits = mark.as_bytes().chunks(2);
+            let byte = |two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap();
+            Some((line, digits.map(|two| char::from(byte(two))).collect()))
+        })
+    }
+
+    fn in_table(&self) -> impl Iterator<Item = IpAddr> {
+        let targets = self.table.iter().flat_map(|table| table.blocks.keys());
+        targets.filter_map(|target| target.parse().ok())
     }
 
     /// The addresses that the kernel drops, whoever ordered it.
@@ -157,7 +201,7 @@ impl Standing {
         let lines = self.kernel.iter().flat_map(|listing| listing.lines());
         let drops = lines.filter(|line| line.contains("-user-") && line.ends_with(" -j DROP"));
         let words = drops.flat_map(|line| line.split([' ', '/']));
-        words.filter_map(|word| word.parse().ok()).collect()
+        words.filter_map(|word| word.parse().ok()).chain(self.in_table()).collect()
     }
 
     /// Chains that killed ufw runs left behind.

@@ -18,7 +18,9 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::engine::Engine;
 use crate::https::{self, Answer, Client, Connection};
+use crate::last_words;
 use crate::place::Place;
 use crate::processes;
 use crate::wait::until;
@@ -47,6 +49,8 @@ pub struct World {
     pub attacker: Place,
     /// Kibana's host.
     pub kibana: Place,
+    /// What webhook-privd is configured to block with.
+    pub engine: Engine,
     /// The token that lets in.
     pub token: String,
     /// Everything that stands for the server's disk.
@@ -82,6 +86,7 @@ impl World {
     /// whose own mounts only the server sees.
     #[must_use]
     pub fn prepared(setup: &str, ufw: &str) -> Self {
+        last_words::keep();
         assert!(nix::unistd::geteuid().is_root(), "these tests need root: run `sudo tests/run`");
         let directory = tempfile::Builder::new().prefix("webhookd-test-").tempdir().unwrap();
         let path = directory.path();
@@ -114,6 +119,7 @@ impl World {
             server,
             attacker,
             kibana,
+            engine: Engine::tested(),
             token: fs::read_to_string(path.join("secret")).unwrap(),
             client: Client::trusting(&path.join("cert.pem")),
             directory,
@@ -129,8 +135,7 @@ impl World {
     /// Writes both configuration files, with further lines; top-level keys come first.
     pub fn configure(&self, privd_toml: &str, webhookd_toml: &str) {
         let at = self.directory.path().display();
-        let engine = std::env::var("WEBHOOKD_TEST_ENGINE")
-            .map_or_else(|_| String::new(), |engine| format!("firewall = \"{engine}\"\n"));
+        let engine = self.engine.line();
         self.write(
             "privd.toml",
             &format!("{engine}{privd_toml}\nledger = \"{at}/state/ledger.redb\"\n"),
@@ -440,9 +445,7 @@ impl Default for World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.logs());
-        }
+        last_words::print(|| self.logs());
         for mut daemon in [self.webhookd.take(), self.privd.take()].into_iter().flatten() {
             let _ = daemon.kill();
             let _ = daemon.wait();

@@ -1,15 +1,12 @@
 //! A deny of the administrator's that stands too late to work becomes ours, on an operator's word.
 
-use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use protocol::{
     Block, EventId, Outcome, Reply, ReplyFrame, Request, RequestFrame, Text, Verdict, frame,
 };
 use tests::world::{ATTACKER, ATTACKER6, SERVER, SERVER6};
-use tests::{World, until};
+use tests::{Knocks, World, until};
 
 /// What webhookctl asks for a rule that the guide's script left.
 fn adopt(world: &World, address: &str) -> Verdict {
@@ -82,34 +79,13 @@ fn a_late_deny_comes_first_with_our_comment_and_unblock_removes_it() {
 #[test]
 fn while_a_rule_changes_hands_not_one_packet_gets_through() {
     let world = World::with("", &format!("ufw deny from {ATTACKER}; ufw allow 22"));
-    let server = world.server.inside(|| UdpSocket::bind((SERVER, 22)).unwrap());
-    server.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-    let attacker = world.attacker.inside(|| UdpSocket::bind((ATTACKER, 0)).unwrap());
-    attacker.connect((SERVER, 22)).unwrap();
-    let gets_through = || {
-        // No answer comes, or one that nobody listens.
-        let _ = attacker.send(b"x");
-        server.recv(&mut [0]).is_ok()
-    };
-    let done = AtomicBool::new(false);
-    let (tried, passed) = std::thread::scope(|scope| {
-        let trying = scope.spawn(|| {
-            let (mut tried, mut passed) = (0, 0);
-            while !done.load(Ordering::Relaxed) {
-                tried += 1;
-                passed += i32::from(gets_through());
-            }
-            (tried, passed)
-        });
-        let verdict = adopt(&world, ATTACKER);
-        done.store(true, Ordering::Relaxed);
-        assert!(matches!(verdict.outcome, Outcome::Blocked(_)), "{verdict:?}");
-        trying.join().unwrap()
-    });
-    assert!(tried > 20, "{tried} packets");
-    assert_eq!(passed, 0, "of {tried}");
+    let knocks = Knocks::from(&world, &[ATTACKER]);
+    let (verdict, sent, arrived) = knocks.during(|| adopt(&world, ATTACKER));
+    assert!(matches!(verdict.outcome, Outcome::Blocked(_)), "{verdict:?}");
+    assert!(sent > 20, "{sent} packets");
+    assert!(arrived.is_empty(), "of {sent} packets");
     assert_eq!(world.ctl(&["unblock", ATTACKER]).1, 0);
-    until("packets pass again", 10, gets_through);
+    until("packets pass again", 10, || !knocks.arrive().is_empty());
 }
 
 #[test]

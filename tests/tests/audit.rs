@@ -76,9 +76,9 @@ fn each_action_is_a_document_of_known_fields_and_allowed_values() {
     assert_eq!(world.post(&json!({ "ips": many })).status, 429);
     check(&document(&world, PRIVD, "ip-block-over-quota"), json!({ "event.outcome": "failure" }));
 
-    // What is taken away comes back. So does what that ufw may have taken along: it reads without the
+    // What is taken away comes back. So does what a ufw may have taken along: it reads without the
     // lock, perhaps while ours has a rule in hand.
-    world.ufw("delete deny from 198.51.100.0/24");
+    world.take_away("198.51.100.0/24");
     until("it is restored", 20, || {
         let restored = |one: &Value| one["event.action"] == "ip-restored";
         let all = documents(&world, PRIVD);
@@ -119,11 +119,12 @@ fn each_action_is_a_document_of_known_fields_and_allowed_values() {
     world.hang_up();
     check(&document(&world, WEBHOOKD, "webhook-reloaded"), json!({ "event.outcome": "success" }));
 
-    // Nothing can be blocked; and what the rules alone know is taken over.
-    world.server.sh("ufw disable");
+    // Nothing more can be blocked; and what the firewall alone knows is taken over.
+    configure(&world, "max-blocks = 1");
+    world.hang_up();
+    world.wait_for("configuration read again", "privd.log");
     assert_eq!(world.post(&json!({ "ip": "192.0.2.200" })).status, 503);
     document(&world, PRIVD, "ip-block-unavailable");
-    world.server.sh("ufw --force enable");
     world.stop_webhookd(Signal::SIGTERM);
     world.stop_privd(Signal::SIGTERM);
     world.server.sh(&format!("rm {}", world.path("state/ledger.redb")));

@@ -23,9 +23,9 @@ fn root_without_capabilities_limits_other_root_processes() {
 /// For the recovery, which takes it from itself, and for privd where the kernel cannot (before 6.12):
 /// `confinement.rs`.
 #[test]
-fn no_unit_keeps_root_without_capabilities_from_signals() {
+fn no_unit_keeps_root_without_capabilities_from_signals_and_abstract_sockets() {
     let probe = Probe::boot("");
-    probe.check(&[RECOVER], &[("os.kill(1, 0)", DONE, DONE)]);
+    probe.check(&[RECOVER], &[("os.kill(1, 0)", DONE, DONE), ("connect('\\0engine')", DONE, DONE)]);
 }
 
 #[test]
@@ -61,13 +61,13 @@ fn privd_owns_the_two_rules_files() {
         ],
     );
     probe.check(
-        &[PRIVD],
+        &[PRIVD, RECOVER],
         &[
             ("socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", DONE, DONE),
-            ("append('/tmp/new')", DONE, DONE),
             ("append('/var/lib/webhook-privd/new')", DONE, DONE),
         ],
     );
+    probe.check(&[PRIVD], &[("append('/tmp/new')", DONE, DONE)]);
 }
 
 /// By its unit alone, as before kernel 6.7: from then on webhookd refuses it to itself.

@@ -15,90 +15,7 @@ use tests::stream::listed;
 use tests::{Answer, Standing, World, until};
 
 #[test]
-fn a_full_disk_under_ufws_files_loses_nothing_at_any_level_and_is_named() {
-    let world = on_a_small_ufw_disk();
-    let mut blocks: Vec<IpAddr> = (0..60).map(address).collect();
-    assert_eq!(world.post(&json!({ "ips": blocks })).status, 200);
-    let pages = fs::metadata(world.inside("/etc/ufw/user.rules")).unwrap().blocks() * 512 / PAGE;
-    assert!(pages > 4, "{pages}");
-    let mut refused = 0;
-    for free in 0..=pages + 1 {
-        let wanted = address(100 + free);
-        let when = format!("{free} pages free of {pages}");
-        let filler = Filler::in_ufw(&world);
-        filler.leave(free * PAGE);
-        let answer = world.post(&json!({ "ip": wanted }));
-        if answer.status == 200 {
-            blocks.push(wanted);
-        } else {
-            names_the_full_disk(&world, &answer, "/etc/ufw/user.rules", &when);
-            refused += 1;
-        }
-        let standing = Standing::now(&world);
-        standing.assert_administrator_is_let_in(&when);
-        assert_eq!(blocks.iter().find_map(|one| standing.lacks(*one)), None, "{when}");
-        filler.remove();
-        world.block(&wanted.to_string());
-        if answer.status != 200 {
-            blocks.push(wanted);
-        }
-        let standing = Standing::now(&world);
-        assert_eq!(blocks.iter().find_map(|one| standing.lacks(*one)), None, "{when}");
-    }
-    assert!(refused > 2 && refused <= pages + 1, "{refused} of {pages}");
-}
-
-#[test]
-fn a_disk_that_fills_up_in_the_middle_of_ufws_run_loses_nothing_and_is_named() {
-    let mut world = on_a_small_ufw_disk();
-    let mut blocks: Vec<IpAddr> = (0..60).map(address).collect();
-    assert_eq!(world.post(&json!({ "ips": blocks })).status, 200);
-    // What was damaged while privd lived on, and before it was killed.
-    let mut damaged = [0, 0];
-    for round in 0..16 {
-        // A few are put in before ufw runs, many by ufw.
-        let (many, restart) = ([1, 80][round % 2], round / 2 % 2);
-        let first = 1000 * (u64::try_from(round).unwrap() + 1);
-        let wanted: Vec<IpAddr> = (first..first + many).map(address).collect();
-        let when = format!("{many} blocks, restart {restart}");
-        let (answer, filler) = while_the_disk_fills_up(&world, &wanted);
-        if answer.status == 200 {
-            blocks.extend(&wanted);
-        } else {
-            names_the_full_disk(&world, &answer, "/etc/ufw/user.rules", &when);
-        }
-        let Standing { files, kernel } = Standing::unlocked(&world);
-        for one in blocks.iter().map(|one| format!("-A ufw-user-input -s {one}/32 -j DROP\n")) {
-            assert!(kernel[0].contains(&one), "{when}: no `{one}` in the kernel");
-        }
-        let allow = "-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT\n";
-        assert!(kernel[0].contains(allow), "{when}: {}", kernel[0]);
-        damaged[restart] += usize::from(!files[0].ends_with("COMMIT\n"));
-        if restart == 1 {
-            world.stop_privd(Signal::SIGKILL);
-            world.start_privd_unready();
-        }
-        filler.remove();
-        until("the file is whole again and all is in force", 20, || {
-            let standing = Standing::now(&world);
-            let whole = standing.files[0].ends_with("COMMIT\n");
-            whole && blocks.iter().all(|one| standing.lacks(*one).is_none())
-        });
-        Standing::now(&world).assert_administrator_is_let_in(&when);
-        assert_eq!(world.post(&json!({ "ips": wanted })).status, 200, "{when}");
-        if answer.status != 200 {
-            blocks.extend(&wanted);
-        }
-        eprintln!("{when}: answered {}, damaged so far {damaged:?}", answer.status);
-        if !damaged.contains(&0) {
-            return;
-        }
-    }
-    panic!("ufw never lacked room: {damaged:?}");
-}
-
-#[test]
-fn a_full_disk_under_the_ledger_changes_nothing_in_ufw_and_needs_no_restart() {
+fn a_full_disk_under_the_ledger_changes_nothing_in_the_firewall_and_needs_no_restart() {
     let world = on_a_small_ledger_disk();
     let mut blocks: Vec<IpAddr> = (0..20).map(address).collect();
     assert_eq!(world.post(&json!({ "ips": blocks })).status, 200);
@@ -123,7 +40,7 @@ fn a_full_disk_under_the_ledger_changes_nothing_in_ufw_and_needs_no_restart() {
         } else {
             assert!(code == 2 && text.contains("ledger"), "{when}: {text}");
         }
-        // What ufw had lifted already is put back: the ledger has it.
+        // What the firewall had lifted already is put back: the ledger has it.
         until("every block is in force", 20, || {
             let standing = Standing::now(&world);
             blocks.iter().all(|one| standing.lacks(*one).is_none())
@@ -266,3 +183,92 @@ const PAGE: u64 = 4096;
 
 /// How it may be said.
 const FULL: [&str; 3] = ["no storage space", "disk full", "No space left on device"];
+
+/// What is so with ufw alone.
+mod ufw {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_under_ufws_files_loses_nothing_at_any_level_and_is_named() {
+        let world = on_a_small_ufw_disk();
+        let mut blocks: Vec<IpAddr> = (0..60).map(address).collect();
+        assert_eq!(world.post(&json!({ "ips": blocks })).status, 200);
+        let pages =
+            fs::metadata(world.inside("/etc/ufw/user.rules")).unwrap().blocks() * 512 / PAGE;
+        assert!(pages > 4, "{pages}");
+        let mut refused = 0;
+        for free in 0..=pages + 1 {
+            let wanted = address(100 + free);
+            let when = format!("{free} pages free of {pages}");
+            let filler = Filler::in_ufw(&world);
+            filler.leave(free * PAGE);
+            let answer = world.post(&json!({ "ip": wanted }));
+            if answer.status == 200 {
+                blocks.push(wanted);
+            } else {
+                names_the_full_disk(&world, &answer, "/etc/ufw/user.rules", &when);
+                refused += 1;
+            }
+            let standing = Standing::now(&world);
+            standing.assert_administrator_is_let_in(&when);
+            assert_eq!(blocks.iter().find_map(|one| standing.lacks(*one)), None, "{when}");
+            filler.remove();
+            world.block(&wanted.to_string());
+            if answer.status != 200 {
+                blocks.push(wanted);
+            }
+            let standing = Standing::now(&world);
+            assert_eq!(blocks.iter().find_map(|one| standing.lacks(*one)), None, "{when}");
+        }
+        assert!(refused > 2 && refused <= pages + 1, "{refused} of {pages}");
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_in_the_middle_of_ufws_run_loses_nothing_and_is_named() {
+        let mut world = on_a_small_ufw_disk();
+        let mut blocks: Vec<IpAddr> = (0..60).map(address).collect();
+        assert_eq!(world.post(&json!({ "ips": blocks })).status, 200);
+        // What was damaged while privd lived on, and before it was killed.
+        let mut damaged = [0, 0];
+        for round in 0..16 {
+            // A few are put in before ufw runs, many by ufw.
+            let (many, restart) = ([1, 80][round % 2], round / 2 % 2);
+            let first = 1000 * (u64::try_from(round).unwrap() + 1);
+            let wanted: Vec<IpAddr> = (first..first + many).map(address).collect();
+            let when = format!("{many} blocks, restart {restart}");
+            let (answer, filler) = while_the_disk_fills_up(&world, &wanted);
+            if answer.status == 200 {
+                blocks.extend(&wanted);
+            } else {
+                names_the_full_disk(&world, &answer, "/etc/ufw/user.rules", &when);
+            }
+            let Standing { files, kernel, .. } = Standing::unlocked(&world);
+            for one in blocks.iter().map(|one| format!("-A ufw-user-input -s {one}/32 -j DROP\n")) {
+                assert!(kernel[0].contains(&one), "{when}: no `{one}` in the kernel");
+            }
+            let allow = "-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT\n";
+            assert!(kernel[0].contains(allow), "{when}: {}", kernel[0]);
+            damaged[restart] += usize::from(!files[0].ends_with("COMMIT\n"));
+            if restart == 1 {
+                world.stop_privd(Signal::SIGKILL);
+                world.start_privd_unready();
+            }
+            filler.remove();
+            until("the file is whole again and all is in force", 20, || {
+                let standing = Standing::now(&world);
+                let whole = standing.files[0].ends_with("COMMIT\n");
+                whole && blocks.iter().all(|one| standing.lacks(*one).is_none())
+            });
+            Standing::now(&world).assert_administrator_is_let_in(&when);
+            assert_eq!(world.post(&json!({ "ips": wanted })).status, 200, "{when}");
+            if answer.status != 200 {
+                blocks.extend(&wanted);
+            }
+            eprintln!("{when}: answered {}, damaged so far {damaged:?}", answer.status);
+            if !damaged.contains(&0) {
+                return;
+            }
+        }
+        panic!("ufw never lacked room: {damaged:?}");
+    }
+}

@@ -26,13 +26,10 @@ fn without_the_token_it_says_whether_it_is_ready_and_nothing_about_the_host() {
     }
     // Who shows a token is judged by it.
     assert_eq!(get(&world, "/readyz", "wrong").status, 401);
-    world.ufw("--force disable");
-    until("it is not ready", 10, || get(&world, "/readyz", "").status == 503);
-    let answer = get(&world, "/readyz", "");
-    assert_eq!(answer.message(), "not ready; with the token this says why");
-    assert_eq!(get(&world, "/healthz", "").status, 200);
     world.stop_privd(Signal::SIGTERM);
-    assert_eq!(get(&world, "/readyz", "").status, 503);
+    let answer = get(&world, "/readyz", "");
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.message(), "not ready; with the token this says why");
     assert_eq!(get(&world, "/healthz", "").status, 200);
 }
 
@@ -47,10 +44,6 @@ fn with_the_token_it_says_what_is_wrong_and_what_to_run() {
     let full = ready(&world);
     assert!(full.status == 503 && full.message().contains("raise max-blocks"), "{full:?}");
     assert_eq!(world.ctl(&["unblock", "192.0.2.2"]).1, 0);
-    world.ufw("--force disable");
-    until("it says that ufw is off", 10, || ready(&world).message().contains("ufw enable"));
-    world.ufw("--force enable");
-    until("it is ready again", 10, || ready(&world).status == 200);
     world.stop_privd(Signal::SIGTERM);
     let began = Instant::now();
     let away = ready(&world);
@@ -105,29 +98,12 @@ fn the_metrics_tell_what_was_done() {
     let took = found["webhook_privd_firewall_change_duration_seconds_sum"];
     assert!((0.001..60.0).contains(&took), "{took}");
     // Somebody else takes a rule away: it is put back, and counted.
-    world.ufw("delete deny from 192.0.2.1");
+    world.take_away("192.0.2.1");
     until("it is counted", 20, || world.metrics()["webhook_privd_drift_total"] == 1.0);
     world.stop_privd(Signal::SIGTERM);
     let found = world.metrics();
     assert_eq!(found["webhook_privd_up"], 0.0);
     assert!(!found.contains_key("webhook_privd_live_blocks"));
-}
-
-#[test]
-fn a_block_that_waits_for_ufw_is_counted_as_long_as_it_waits() {
-    let world = World::new();
-    let queued = || world.metrics()["webhook_privd_queued_requests"];
-    until("nothing is under way", 10, || queued() == 0.0);
-    let held = Lock::of_the_host(&world);
-    let answer = std::thread::scope(|scope| {
-        let asking = scope.spawn(|| world.post(&json!({ "ip": "192.0.2.1" })));
-        until("it is counted", 20, || asking.is_finished() || queued() == 1.0);
-        assert!(!asking.is_finished(), "answered, and never counted");
-        drop(held);
-        asking.join().unwrap()
-    });
-    assert_eq!(answer.status, 200, "{answer:?}");
-    until("it is counted no more", 10, || queued() == 0.0);
 }
 
 fn get(world: &World, path: &str, token: &str) -> Answer {
@@ -139,4 +115,40 @@ fn ask(world: &World, method: &str, path: &str, token: &str) -> Answer {
     let headers = [("Authorization", bearer.as_str())];
     let shown = if token.is_empty() { &[][..] } else { &headers };
     world.send(&request(method, path, shown, ""))
+}
+
+/// What is so with ufw alone.
+mod ufw {
+    use super::*;
+
+    #[test]
+    fn a_block_that_waits_for_ufw_is_counted_as_long_as_it_waits() {
+        let world = World::new();
+        let queued = || world.metrics()["webhook_privd_queued_requests"];
+        until("nothing is under way", 10, || queued() == 0.0);
+        let held = Lock::of_the_host(&world);
+        let answer = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| world.post(&json!({ "ip": "192.0.2.1" })));
+            until("it is counted", 20, || asking.is_finished() || queued() == 1.0);
+            assert!(!asking.is_finished(), "answered, and never counted");
+            drop(held);
+            asking.join().unwrap()
+        });
+        assert_eq!(answer.status, 200, "{answer:?}");
+        until("it is counted no more", 10, || queued() == 0.0);
+    }
+
+    #[test]
+    fn while_it_is_off_nothing_is_ready_and_with_the_token_it_says_what_to_run() {
+        let world = World::new();
+        world.ufw("--force disable");
+        until("it is not ready", 10, || get(&world, "/readyz", "").status == 503);
+        let answer = get(&world, "/readyz", "");
+        assert_eq!(answer.message(), "not ready; with the token this says why");
+        assert_eq!(get(&world, "/healthz", "").status, 200);
+        let ready = || get(&world, "/readyz", &world.token);
+        until("it says that ufw is off", 10, || ready().message().contains("ufw enable"));
+        world.ufw("--force enable");
+        until("it is ready again", 10, || ready().status == 200);
+    }
 }

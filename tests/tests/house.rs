@@ -36,11 +36,13 @@ fn sources(folder: &str) -> Vec<Source> {
 }
 
 /// Everything but tests; what runs as root comes first.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 9] = [
     "privd/src",
     "privd/firewall/src",
     "privd/hosttext/src",
     "privd/ledger/src",
+    "privd/nftables/src",
+    "privd/privilege/src",
     "protocol/src",
     "protocol/logging/src",
     "frontend/src",
@@ -48,7 +50,7 @@ const FOLDERS: [&str; 7] = [
 
 #[test]
 fn each_part_that_runs_as_root_stays_small() {
-    for (folder, most) in FOLDERS.into_iter().zip([2_500, 1_500, 1_000, 500]) {
+    for (folder, most) in FOLDERS.into_iter().zip([2_500, 1_500, 1_000, 500, 1_000, 500]) {
         let lines: usize = sources(folder).iter().map(|source| source.code.len()).sum();
         assert!(lines <= most, "{folder} has {lines} lines of code: then it is two jobs");
     }

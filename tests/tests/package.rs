@@ -1,7 +1,6 @@
 //! The Debian package on a machine: installed, upgraded, rebooted, reset around, removed and purged.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -142,27 +141,7 @@ fn an_upgrade_loses_no_request_no_block_and_no_configuration() {
     let before = machine.sh(files);
     let pids = || ["webhook-privd", "webhookd"].map(|unit| machine.property(unit, "MainPID"));
     let old = pids();
-    make_version(&machine, "9.0");
-    let done = AtomicBool::new(false);
-    let installed = std::thread::scope(|scope| {
-        let alerts = scope.spawn(|| {
-            let mut answers = 0;
-            while !done.load(Ordering::Relaxed) || answers < 12 {
-                let address = format!("198.51.100.{}", answers % 200 + 1);
-                let answer = machine.try_post(&json!({ "ip": address }));
-                let answer = answer.expect("a connection and an answer");
-                assert_eq!(answer.status, 200, "{answer:?}");
-                answers += 1;
-            }
-            answers
-        });
-        let installed = machine.run("dpkg --install /root/higher.deb 2>&1");
-        done.store(true, Ordering::Relaxed);
-        println!("{} alerts answered during the upgrade", alerts.join().unwrap());
-        installed
-    });
-    let said = String::from_utf8(installed.stdout).unwrap();
-    assert!(installed.status.success(), "{said}");
+    let said = machine.upgrade_under_alerts();
     assert!(said.contains("All is well.") && !said.contains("/blockip"), "{said}");
     let version = machine.sh("dpkg-query -W -f '${Version}' webhookd");
     assert_eq!(version, "9.0");
@@ -309,15 +288,6 @@ fn rules_files_that_are_no_text_or_missing_stop_no_purge() {
     assert!(!rules.contains("198.51.100.1") && rules.contains("198.51.100.2"), "{rules}");
     assert!(rules.contains("COMMIT") && rules.contains("# cafM-i\n"), "{rules}");
     assert_eq!(disk.sh("getent passwd webhookd || test ! -e /etc/webhookd"), "");
-}
-
-/// The package again, as `/root/higher.deb` and under another version.
-fn make_version(machine: &Container, version: &str) {
-    machine.sh(&format!(
-        "cd /root; dpkg-deb --raw-extract webhookd.deb higher
-         sed -i 's/^Version: .*/Version: {version}/' higher/DEBIAN/control
-         dpkg-deb --build -Znone higher >/dev/null; rm -r higher"
-    ));
 }
 
 /// What a package could leave behind: files and their modes, rules, accounts, units, processes.

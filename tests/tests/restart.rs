@@ -1,5 +1,6 @@
 //! What is acknowledged stays, whatever happens to the daemons.
 
+use std::io::Write;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ fn a_rule_that_went_while_privd_was_away_is_back_after_its_start() {
     let mut world = World::new();
     world.block(ATTACKER);
     world.stop_privd(Signal::SIGTERM);
-    world.ufw("delete deny from 203.0.113.7");
+    world.take_away(ATTACKER);
     assert!(world.attacker_connects(SERVER));
     world.start_privd();
     tests::until("the block is back", 10, || !world.attacker_connects(SERVER));
@@ -86,6 +87,46 @@ fn work_that_outlasts_kibanas_patience_is_pending_goes_on_and_its_repeat_is_well
 }
 
 #[test]
+fn who_has_connected_before_webhookd_stops_is_answered_however_late_the_alert() {
+    let world = World::new();
+    // Accepted alone, with a handshake made, and in the middle of a request.
+    let mut connections = [world.connection(), world.connection(), world.connection()];
+    let alert = world.alert(&json!({ "ip": ATTACKER }).to_string());
+    let (early, late) = alert.split_at(30);
+    connections[1].conn.complete_io(&mut connections[1].sock).unwrap();
+    connections[2].write_all(early.as_bytes()).unwrap();
+    // Connections are accepted in their order.
+    world.block("198.51.100.1");
+    stops_to_accept(&world);
+    for (connection, rest) in connections.iter_mut().zip([&*alert, &alert, late]) {
+        let answer = exchange(connection, rest).expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    processes::ended(world.webhookd_pid());
+    assert!(world.logs().contains("webhookd has stopped"), "{}", world.logs());
+}
+
+#[test]
+fn who_has_connected_and_says_nothing_keeps_webhookd_for_seconds_and_who_is_at_rest_not_at_all() {
+    let mut world = World::new();
+    for (silent, seconds) in [(false, 0.0..2.0), (true, 4.0..9.0)] {
+        let mut answered = world.connection();
+        let alert = world.alert(&json!({ "ip": ATTACKER }).to_string());
+        let _silent = silent.then(|| {
+            let mut connections = [world.connection(), world.connection()];
+            connections[1].conn.complete_io(&mut connections[1].sock).unwrap();
+            connections
+        });
+        assert_eq!(exchange(&mut answered, &alert).unwrap().status, 200);
+        let began = Instant::now();
+        world.stop_webhookd(Signal::SIGTERM);
+        let took = began.elapsed().as_secs_f32();
+        assert!(seconds.contains(&took), "after {took} s, silent: {silent}");
+        world.start_webhookd();
+    }
+}
+
+#[test]
 fn an_order_under_way_is_finished_before_privd_stops() {
     let mut world = World::new();
     let answer = std::thread::scope(|scope| {
@@ -116,4 +157,12 @@ fn an_order_under_way_is_finished_before_privd_stops() {
     assert!(!world.attacker_connects(SERVER));
     world.start_privd();
     assert_eq!(world.ctl_json("list")[0]["target"], ATTACKER);
+}
+
+/// Tells webhookd to stop, and waits until it has heard.
+fn stops_to_accept(world: &World) {
+    processes::signal(world.webhookd_pid(), Signal::SIGTERM);
+    tests::until("webhookd accepts no more", 20, || {
+        world.kibana.connect(([10, 9, 0, 1], 5001).into(), Duration::from_secs(5)).is_err()
+    });
 }

@@ -14,7 +14,7 @@ use protocol::{
     Status, Target, Targets, Text, Unblock, VERSION, Which, frame,
 };
 use tests::world::UID;
-use tests::{World, until};
+use tests::{Standing, World, until};
 
 /// In TEST-NET-2, where no test's host lives.
 const ADDRESS: &str = "198.51.100.7";
@@ -64,7 +64,7 @@ fn the_frontend_may_block_and_ask_for_status_and_nothing_else() {
     // Nothing was lifted, and the connection goes on.
     assert_eq!(frontend.status().live_blocks, 1);
     assert_eq!(world.ctl_json("list").as_array().unwrap().len(), 1);
-    assert_eq!(world.ufw("status").matches(ADDRESS).count(), 2);
+    assert_eq!(Standing::now(&world).ours()[&ADDRESS.parse().unwrap()], 2);
 }
 
 #[test]

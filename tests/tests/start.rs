@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::https::{JSON, exchange, read_answer, request};
 use tests::world::{AS_WEBHOOKD, UID, binaries};
-use tests::{Place, World, until};
+use tests::{Place, Standing, World, until};
 
 const USAGE: i32 = 64;
 const SOFTWARE: i32 = 70;
@@ -446,15 +446,16 @@ fn what_privd_starts_has_no_more_privileges_than_privd() {
     let seen = world.path("state/seen");
     world.write(
         "spy",
-        &format!("#!/bin/sh\ncat /proc/self/status >> {seen}\nexec {seen}.ufw \"$@\"\n"),
+        &format!("#!/bin/sh\ncat /proc/self/status >> {seen}\nexec {seen}.itself \"$@\"\n"),
     );
+    let program = world.engine.program();
     world.confined.sh(&format!(
-        "cd {}; chmod 755 spy; cp /usr/sbin/ufw {seen}.ufw; mount --bind spy /usr/sbin/ufw",
+        "cd {}; chmod 755 spy; cp /usr/sbin/{program} {seen}.itself; mount --bind spy /usr/sbin/{program}",
         world.directory.path().display()
     ));
     world.block("192.0.2.45");
     let mut status = String::new();
-    until("ufw has run", 10, || {
+    until("it has run", 10, || {
         status = fs::read_to_string(&seen).unwrap_or_default();
         status.ends_with("\n")
     });
@@ -466,7 +467,7 @@ fn what_privd_starts_has_no_more_privileges_than_privd() {
             "CapInh" | "CapAmb" => NONE,
             _ => "1",
         };
-        assert_eq!(value, expected, "{key} of ufw");
+        assert_eq!(value, expected, "{key} of {program}");
         checked += 1;
     }
     assert!(checked >= 6, "{status}");
@@ -512,7 +513,7 @@ fn sigterm_ends_both_with_status_0_and_nothing_is_left() {
     left_nothing(&world, "SIGTERM");
     drop(held);
     // privd's end lifts nothing.
-    assert!(world.ufw("status").contains("192.0.2.45"));
+    assert!(Standing::now(&world).names("192.0.2.45".parse().unwrap()));
 }
 
 const PRIVD: [&str; 2] = ["/mnt/webhook-privd", "--config"];

@@ -11,6 +11,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use ureq::config::Config;
+pub(super) use ureq::http::Method;
 use ureq::http::{Request, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -27,6 +28,8 @@ pub(super) struct Https(Agent);
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// Where a redirect leads.
+    pub(super) location: Option<String>,
     /// Text of whoever answered.
     pub(super) body: String,
 }
@@ -57,22 +60,40 @@ impl Https {
         Ok(Self(Agent::with_parts(config, DefaultConnector::default(), Found(at.to_owned()))))
     }
 
-    /// Posts JSON, with further headers, and waits for the whole answer.
-    pub(super) fn post(
+    /// Asks, or sends JSON, with further headers, and waits for the whole answer.
+    pub(super) fn send(
         &self,
+        method: Method,
         url: &str,
         headers: &[(&str, &str)],
-        body: &str,
+        body: Option<&str>,
     ) -> Result<Answer, HttpsError> {
-        let mut request = Request::post(url).header("Content-Type", "application/json");
+        let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body).map_err(|error| HttpsError::of(error.into()))?;
-        let answer = self.0.run(request).map_err(HttpsError::of)?;
+        let answer = match body {
+            None => self.0.run(request.body(()).map_err(|error| HttpsError::of(error.into()))?),
+            Some(body) => {
+                let request = request.header("Content-Type", "application/json").body(body);
+                self.0.run(request.map_err(|error| HttpsError::of(error.into()))?)
+            }
+        };
+        let answer = answer.map_err(HttpsError::of)?;
         let status = answer.status().as_u16();
+        let location = answer.headers().get("Location").and_then(|to| to.to_str().ok());
+        let location = location.map(str::to_owned);
         let body = answer.into_body().into_with_config().limit(MOST_BYTES).read_to_string();
-        Ok(Answer { status, body: body.map_err(HttpsError::of)? })
+        Ok(Answer { status, location, body: body.map_err(HttpsError::of)? })
+    }
+}
+
+/// A URL of a command line that this client can go to; `example` shows how one is written.
+pub(super) fn parse_url(text: &str, example: &str) -> Result<String, String> {
+    match text.parse::<Uri>() {
+        Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => Ok(text.to_owned()),
+        Ok(_) => Err(format!("no https URL; write for example {example}")),
+        Err(error) => Err(format!("{error}; write for example {example}")),
     }
 }
 
@@ -158,7 +179,7 @@ fn tls(error: &io::Error) -> Option<&rustls::Error> {
 const CONNECT: Duration = Duration::from_secs(5);
 /// webhookd answers within 50 s, and Kibana waits 60 s.
 const ALL: Duration = Duration::from_secs(60);
-/// Bytes: Kibana takes no more than 1 MB.
+/// Bytes: Kibana takes no more than 1 MB, and what it gives is far below.
 const MOST_BYTES: u64 = 2 << 20;
 /// What the resolver's list holds.
 const MOST_ADDRESSES: usize = 16;

@@ -84,6 +84,7 @@ async fn command(arguments: &Arguments, output: &Output) -> Result<Done, CtlErro
         Command::Test(how) => test::test(&privd, output, how).await,
         Command::Token(arguments) => token::token(arguments, output),
         Command::Log(which) => log::log(output, which).await,
+        Command::Kibana(what) => kibana::kibana(what, output),
         Command::Simulate(what) => simulate::simulate(&privd, output, what).await,
         Command::Manual => manual::manual(Arguments::command(), output),
         Command::Completions(which) => manual::completions(Arguments::command(), which, output),
@@ -137,6 +138,8 @@ enum Command {
     Log(log::Arguments),
     /// Tell what a body or a template of Kibana's would block, and change nothing
     Simulate(simulate::Arguments),
+    /// Print what Kibana needs to call this host, or put it there
+    Kibana(kibana::Arguments),
     /// Print the manual page
     #[command(hide = true)]
     Manual,
@@ -161,6 +164,7 @@ Examples:
   webhookctl token add kibana-2
   webhookctl log 198.51.100.7
   webhookctl simulate body.json
+  webhookctl kibana print
 
 Exit status: 0 done, 1 bad input, 2 failed.";
 
@@ -216,6 +220,8 @@ enum CtlError {
     Log(#[from] log::LogError),
     #[error(transparent)]
     Simulate(#[from] simulate::SimulateError),
+    #[error(transparent)]
+    Kibana(#[from] kibana::KibanaError),
     #[error("no live block is of the rule '{name}': {there_are}")]
     NoSuchRule { name: String, there_are: String },
     #[error(transparent)]
@@ -231,6 +237,7 @@ impl CtlError {
             Self::NeverBlock(error) if error.is_bad_input() => 1,
             Self::Token(error) if error.is_bad_input() => 1,
             Self::Simulate(error) if error.is_bad_input() => 1,
+            Self::Kibana(error) if error.is_bad_input() => 1,
             Self::NoSuchRule { .. } | Self::Targets(_) => 1,
             _ => 2,
         }

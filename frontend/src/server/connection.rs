@@ -5,7 +5,7 @@
 //! nobody reads any more, and for a peer that does not take its answer. While a request is worked on
 //! there is none here: that has its own.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
 
 use crate::server::places::Place;
+use crate::server::workers::Newcomer;
 
 /// What actix-http reads requests from.
 pub struct Connection {
@@ -75,14 +76,29 @@ impl Peer {
     /// Begins the work on a request, until the guard is dropped.
     #[must_use]
     pub fn begin_work(&self) -> Working {
-        self.work.0.set(true);
+        self.work.0.now.set(true);
+        self.work.0.newcomer.take();
         Working(self.work.clone())
     }
 }
 
-/// Whether a request is worked on.
-#[derive(Clone, Debug, Default)]
-struct Work(Rc<Cell<bool>>);
+/// What is known of a connection's requests.
+#[derive(Clone, Debug)]
+struct Work(Rc<Requests>);
+
+#[derive(Debug)]
+struct Requests {
+    /// Whether one is worked on.
+    now: Cell<bool>,
+    /// Until the first one is.
+    newcomer: RefCell<Option<Newcomer>>,
+}
+
+impl Work {
+    fn of(newcomer: Newcomer) -> Self {
+        Self(Rc::new(Requests { now: Cell::new(false), newcomer: RefCell::new(Some(newcomer)) }))
+    }
+}
 
 /// While one is.
 #[derive(Debug)]
@@ -90,22 +106,22 @@ pub struct Working(Work);
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.0.set(false);
+        self.0.0.now.set(false);
     }
 }
 
 impl Connection {
     /// Takes over what the handshake has made.
     #[must_use]
-    pub fn new(tls: TlsStream<TcpStream>, place: Place) -> Self {
+    pub fn new(tls: TlsStream<TcpStream>, place: Place, newcomer: Newcomer) -> Self {
         let phase = Phase::Rests;
         let deadline = Box::pin(tokio::time::sleep(phase.deadline()));
-        Self { tls, work: Work::default(), phase, deadline, _place: place }
+        Self { tls, work: Work::of(newcomer), phase, deadline, _place: place }
     }
 
     /// Ends the connection when it takes too long over what it does.
     fn keep_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.work.0.get() {
+        if self.work.0.now.get() {
             self.enter(Phase::Works, context);
         }
         let over = self.deadline.as_mut().poll(context).is_ready();
@@ -114,7 +130,7 @@ impl Connection {
 
     /// `100 Continue` is a part of the work.
     fn begin_to_write(&mut self, context: &mut Context<'_>) {
-        if !self.work.0.get() {
+        if !self.work.0.now.get() {
             self.enter(Phase::Writes, context);
         }
     }
@@ -141,7 +157,7 @@ impl AsyncRead for Connection {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.tls).poll_read(context, buffer);
         // What comes while an answer is given out is counted with it.
-        if buffer.filled().len() > before && !self.work.0.get() && self.phase != Phase::Writes {
+        if buffer.filled().len() > before && !self.work.0.now.get() && self.phase != Phase::Writes {
             self.enter(Phase::Reads, context);
         }
         read

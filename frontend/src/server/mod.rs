@@ -20,6 +20,7 @@ pub mod routes;
 pub mod tls;
 pub mod watchdog;
 pub mod webhook;
+pub mod workers;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -41,8 +42,9 @@ use crate::server::places::Places;
 use crate::server::reload::{Access, Current};
 use crate::server::routes::Service;
 use crate::server::watchdog::Hearts;
+use crate::server::workers::Workers;
 
-/// Serves until SIGTERM.
+/// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// One sentence that names the thing and the mend, with its exit status.
@@ -80,6 +82,8 @@ async fn serve(
     journal: Arc<Journal>,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    let mut interruptions = signal(SignalKind::interrupt())?;
     let service = web::Data::new(Service {
         current,
         metrics: Metrics::new(),
@@ -96,14 +100,21 @@ async fn serve(
         privd_socket: config.privd_socket,
         hearts,
     };
-    let server = pipeline.serve(listener)?;
+    let workers = Workers::start(pipeline, listener).await?;
     info!(journal.log, "webhookd is ready"; "version" => env!("CARGO_PKG_VERSION"), "listen" => %address);
     journal.itself(Action::Started, "webhookd is ready", None);
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::spawn(journal::settle(journal));
     tokio::spawn(feeder.feed());
-    server.await
+    workers
+        .serve_until(async {
+            tokio::select! {
+                _ = terminations.recv() => {}
+                _ = interruptions.recv() => {}
+            }
+        })
+        .await
 }
 
 /// Takes the socket that systemd hands over, or binds its own.

@@ -5,18 +5,21 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
-use actix_web::dev::{AppConfig, Server};
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
+use actix_web::dev::AppConfig;
 use actix_web::{App, web};
 use protocol::canonical;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::privd_client::PrivdClient;
@@ -25,6 +28,7 @@ use crate::server::connection::{Connection, HEAD_DEADLINE, Peer};
 use crate::server::places::{Places, Source};
 use crate::server::routes::{self, Service};
 use crate::server::watchdog::Hearts;
+use crate::server::workers::Newcomer;
 
 /// What each worker is made of.
 #[derive(Clone)]
@@ -40,62 +44,60 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Begins to serve; the server ends by SIGTERM, when what is under way is answered.
+    /// What a worker makes of each connection. `closing` ends those that are at rest, and others when
+    /// they have answered.
     ///
     /// # Errors
-    /// A listener that cannot be used.
-    pub fn serve(self, listener: TcpListener) -> io::Result<Server> {
-        let server = Server::build();
-        let stop = server.graceful_shutdown_signal();
-        let worker = move || {
-            self.hearts.begin();
-            // A connection to privd belongs to the worker whose runtime drives it.
-            let privd = web::Data::new(PrivdClient::new(&self.privd_socket, PRIVD_PATIENCE));
-            let app = App::new()
-                .app_data(self.service.clone())
-                .app_data(privd)
-                .default_service(web::to(routes::handle))
-                .into_factory()
-                .map_err(|error| error.error_response());
-            let expecting = self.service.clone();
-            let stop = stop.clone();
-            let http = HttpService::build()
-                // As actix-web does: a connection at rest does not hold a stop up.
-                .graceful_shutdown_signal(move || {
-                    let stop = stop.clone();
-                    async move { stop.notified().await }
-                })
-                .keep_alive(KEEP_ALIVE)
-                .client_request_timeout(HEAD_DEADLINE)
-                .client_disconnect_timeout(UNREAD_DEADLINE)
-                .on_connect_ext(Peer::introduce)
-                .expect(fn_service(move |request: Request| {
-                    let service = expecting.clone();
-                    async move { routes::expected(&service, request) }
-                }))
-                .finish(map_config(app, |()| AppConfig::default()));
-            let (places, service) = (Arc::clone(&self.places), self.service.clone());
-            fn_service(move |socket: TcpStream| {
-                let (places, service) = (Arc::clone(&places), service.clone());
-                async move { welcome(socket, &places, &service).await }
+    /// It cannot be put together.
+    pub async fn service(
+        self,
+        closing: watch::Receiver<bool>,
+    ) -> io::Result<
+        impl actix_service::Service<
+            (TcpStream, Newcomer),
+            Response = (),
+            Error = DispatchError,
+            Future: 'static,
+        >,
+    > {
+        self.hearts.begin();
+        // A connection to privd belongs to the worker whose runtime drives it.
+        let privd = web::Data::new(PrivdClient::new(&self.privd_socket, PRIVD_PATIENCE));
+        let app = App::new()
+            .app_data(self.service.clone())
+            .app_data(privd)
+            .default_service(web::to(routes::handle))
+            .into_factory()
+            .map_err(|error| error.error_response());
+        let expecting = self.service.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let mut closing = closing.clone();
+                async move { drop(closing.wait_for(|closing| *closing).await) }
             })
-            .and_then(http)
-        };
-        let server = server
-            .workers(WORKERS)
-            // For large bodies, one after another: what each such thread has freed stays with it.
-            .worker_max_blocking_threads(1)
-            // Bounded is what is served, by its places.
-            .max_concurrent_connections(usize::MAX)
-            .shutdown_timeout(SHUTDOWN_SECONDS)
-            .listen("webhookd", listener, worker)?;
-        Ok(server.run())
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_DEADLINE)
+            .client_disconnect_timeout(UNREAD_DEADLINE)
+            .on_connect_ext(Peer::introduce)
+            .expect(fn_service(move |request: Request| {
+                let service = expecting.clone();
+                async move { routes::expected(&service, request) }
+            }))
+            .finish(map_config(app, |()| AppConfig::default()));
+        let (places, service) = (self.places, self.service);
+        let whole = fn_service(move |(socket, newcomer): (TcpStream, Newcomer)| {
+            let (places, service) = (Arc::clone(&places), service.clone());
+            async move { welcome(socket, newcomer, &places, &service).await }
+        })
+        .and_then(http);
+        whole.new_service(()).await.map_err(|()| io::Error::other("no service can be made"))
     }
 }
 
 /// Takes a connection as far as its first request. What fails on the way ends it and nothing else.
 async fn welcome(
     socket: TcpStream,
+    newcomer: Newcomer,
     places: &Arc<Places>,
     service: &Service,
 ) -> Result<(Connection, Protocol, Option<std::net::SocketAddr>), DispatchError> {
@@ -114,7 +116,7 @@ async fn welcome(
     let tls = handshake
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(|error| refuse(service, address, error.kind(), format!("no TLS: {error}")))?;
-    Ok((Connection::new(tls, place), Protocol::Http1, Some(peer)))
+    Ok((Connection::new(tls, place, newcomer), Protocol::Http1, Some(peer)))
 }
 
 fn refuse(
@@ -127,8 +129,6 @@ fn refuse(
     DispatchError::Io(kind.into())
 }
 
-/// Threads that serve connections: a host that blocks attackers has better uses for its cores.
-const WORKERS: usize = 2;
 /// How long a request waits for privd to come back before it is answered 503.
 const PRIVD_PATIENCE: Duration = Duration::from_secs(3);
 /// For a TLS handshake.
@@ -138,5 +138,3 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// What is left of a body that is not wanted is read and dropped so long: a client that still sends
 /// would be reset, and never read its answer.
 const UNREAD_DEADLINE: Duration = Duration::from_secs(5);
-/// For requests under way when the service stops.
-const SHUTDOWN_SECONDS: u64 = 55;

@@ -3,8 +3,7 @@
 //!
 //! Each worker has a heart: a task of its runtime, as requests are. The one that feeds the watchdog
 //! runs where the server itself does. A request to ourselves would prove more of an idle server, and
-//! fail on a healthy one whose connections are all taken. Not seen is actix's accepting thread, which
-//! does nothing but wait for the kernel and hand on.
+//! fail on a healthy one whose connections are all taken.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -48,9 +48,9 @@ impl Program {
         self.path().rsplit('/').next().unwrap_or_default()
     }
 
-    /// Whether it is installed.
-    pub fn is_installed(self) -> bool {
-        Path::new(self.path()).exists()
+    /// The first of these that is not installed.
+    pub fn missing(all: &[Self]) -> Option<&'static str> {
+        all.iter().map(|program| program.path()).find(|path| !Path::new(path).exists())
     }
 
     /// Whether iptables is the legacy one: Debian's alternatives lead to `xtables-legacy-multi`.

@@ -4,6 +4,7 @@
 //! The values are here, the file is in [`Ledger`]. It knows nothing of peers, policy or the
 //! firewall.
 
+mod blocks;
 mod file;
 mod tables;
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use protocol::{BlockInfo, Enforced, EventId, Target, Until};
 
+pub use crate::blocks::Blocks;
 pub use crate::file::{Ledger, LedgerError};
 
 /// A live block.
@@ -48,8 +50,8 @@ pub struct Ended {
 /// Everything that the ledger holds.
 #[derive(Debug, Default)]
 pub struct Records {
-    /// Live blocks.
-    pub blocks: BTreeMap<Target, Live>,
+    /// Live blocks, in no order.
+    pub blocks: Vec<Live>,
     /// Ended ones.
     pub ended: HashMap<Target, Ended>,
     /// Until when alerts cannot put a target back.

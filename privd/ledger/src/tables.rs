@@ -3,6 +3,8 @@
 //! The values' types are part of the tables: a file of another format is told apart when it is
 //! opened.
 
+use std::collections::HashSet;
+
 use protocol::{BlockInfo, EventId, Target, Text, Until};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
@@ -54,10 +56,13 @@ pub(crate) fn read(database: &Database) -> Result<Records, redb::Error> {
     let transaction = database.begin_read()?;
     let mut records =
         Records { adopted: !transaction.open_table(ADOPTED)?.is_empty()?, ..Records::default() };
-    for row in transaction.open_table(BLOCKS)?.iter()? {
+    let mut texts = HashSet::new();
+    let table = transaction.open_table(BLOCKS)?;
+    records.blocks.reserve_exact(usize::try_from(table.len()?).unwrap_or_default());
+    for row in table.iter()? {
         let (key, value) = row?;
         let Ok(target) = key.value().parse() else { continue };
-        records.blocks.insert(target, live(target, value.value()));
+        records.blocks.push(live(target, value.value(), &mut texts));
     }
     for row in transaction.open_table(ENDED)?.iter()? {
         let (key, value) = row?;
@@ -85,16 +90,28 @@ fn insert(table: &mut redb::Table<'_, &str, Value>, live: &Live) -> Result<(), r
     table.insert(&*info.target.to_string(), value).map(drop)
 }
 
-fn live(target: Target, value: <Value as redb::Value>::SelfType<'_>) -> Live {
+fn live(
+    target: Target,
+    value: <Value as redb::Value>::SelfType<'_>,
+    known: &mut HashSet<Text>,
+) -> Live {
+    // What one request or rule said of many blocks is kept once.
+    let mut text = |text: &str| {
+        known.get(text).cloned().unwrap_or_else(|| {
+            let text = Text::truncated(text);
+            known.insert(text.clone());
+            text
+        })
+    };
     let (since, until, offences, event, (peer_uid, peer_pid, requester), texts) = value;
     let (reason, rule_name, alert_id) = texts;
     let info = BlockInfo {
         target,
         since,
         until: until.map_or(Until::Permanent, Until::At),
-        reason: Text::truncated(reason),
-        rule_name: Text::truncated(rule_name),
-        alert_id: Text::truncated(alert_id),
+        reason: text(reason),
+        rule_name: text(rule_name),
+        alert_id: text(alert_id),
         peer_uid,
         peer_pid,
         requester: requester.parse().ok(),

@@ -2,6 +2,7 @@
 //! cause only so many that changed nothing.
 
 use std::cell::LazyCell;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use protocol::{Block, EventId, Lift, Outcome, Target, Unblock, Until, Untrusted, Verdict};
@@ -52,7 +53,8 @@ impl Journal {
         }
     }
 
-    /// One a verdict.
+    /// One a verdict; of very many the lines are one, as journald keeps 10,000 of a service in half a
+    /// minute (`RateLimitBurst=`, journald.conf(5)), and drops what comes after.
     pub fn blocked(&self, asker: &Asker, block: &Block, verdicts: &[Verdict]) {
         let log = LazyCell::new(|| {
             let requester = block.requester.map(|address| address.to_string());
@@ -66,6 +68,10 @@ impl Journal {
                 "event" => block.event.to_string(),
             ))
         });
+        let many = verdicts.len() > MANY_LINES;
+        if many {
+            info!(log, "block"; "targets" => verdicts.len(), "outcomes" => outcomes(verdicts));
+        }
         for verdict in verdicts {
             let Some(suppressed) = self.admit(&verdict.outcome) else { continue };
             let (outcome, detail) = (verdict.outcome.name(), Untrusted(&verdict.detail));
@@ -73,8 +79,10 @@ impl Journal {
                 Outcome::Refused(refusal) => refusal.name(),
                 _ => "",
             };
-            info!(log, "block"; "target" => %verdict.target, "outcome" => outcome, "why" => why,
-                "detail" => %detail, suppressed);
+            if !many {
+                info!(log, "block"; "target" => %verdict.target, "outcome" => outcome,
+                    "why" => why, "detail" => %detail, suppressed);
+            }
             let document = Document::verdict(block, verdict, asker);
             self.audit.record(document.suppressed(suppressed));
         }
@@ -178,6 +186,21 @@ impl Journal {
         self.audit.record(document.text(field::REASON, why).suppressed(suppressed));
     }
 }
+
+/// How many came out how: `blocked 9990, refused 10`.
+fn outcomes(verdicts: &[Verdict]) -> String {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for verdict in verdicts {
+        let count = counts.entry(verdict.outcome.name()).or_default();
+        *count = count.saturating_add(1);
+    }
+    let counts: Vec<String> =
+        counts.into_iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
+    counts.join(", ")
+}
+
+/// Verdicts of one request.
+const MANY_LINES: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

@@ -37,6 +37,11 @@ impl Certificate {
         Self::of(&CertificateDer::from_pem_slice(text.as_bytes()).ok()?)
     }
 
+    /// The first name that is one host's: what `init` has Kibana reach it by.
+    pub(super) fn first_name(&self) -> Option<&San> {
+        self.names.iter().find(|name| !name.is_pattern())
+    }
+
     /// None where it is damaged.
     pub(super) fn of(der: &CertificateDer<'_>) -> Option<Self> {
         let x509 = parsed(der)?;

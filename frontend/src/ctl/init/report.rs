@@ -7,8 +7,9 @@ use crate::ctl::init::Changes;
 use crate::ctl::init::folder::{Folder, Kind, old};
 use crate::ctl::init::guide::Before;
 use crate::ctl::init::protection::Entry;
-use crate::ctl::kibana::Kibana;
+use crate::ctl::kibana::{Guide, Here, Which};
 use crate::ctl::machine::Machine;
+use crate::ctl::never_block;
 use crate::ctl::output::Line;
 use crate::ctl::rules::command_for_kibana;
 use crate::server::config::Config;
@@ -31,7 +32,7 @@ pub(super) struct Report {
     /// With --from-guide.
     #[serde(skip_serializing_if = "Option::is_none")]
     guide: Option<Before>,
-    kibana: Kibana,
+    kibana: Guide,
 }
 
 #[derive(Serialize)]
@@ -60,12 +61,19 @@ impl Report {
         };
         let there = folder.read(Kind::Cert).ok().and_then(|text| Certificate::read(&text));
         let own = host.sans();
-        let best =
-            there.as_ref().and_then(|there| there.names.iter().find(|name| !name.is_pattern()));
+        let best = there.as_ref().and_then(Certificate::first_name);
         let best = best.or_else(|| own.first());
         let best = best.map_or_else(|| "HOST".to_owned(), |name| name.in_url());
         let listen = Config::load(&folder.file(Kind::Webhookd)).map(|config| config.listen);
         let port = listen.map_or(DEFAULT_PORT, |listen| listen.port());
+        let here = Here::new(
+            &host.name,
+            &format!("{best}:{port}"),
+            folder.file(Kind::Token),
+            folder.has(Kind::CaCert).then(|| folder.file(Kind::CaCert)),
+            // What is wrong with the file, check tells.
+            never_block::networks(&folder.file(Kind::Privd)).unwrap_or_default(),
+        );
         Self {
             port,
             guide,
@@ -73,12 +81,7 @@ impl Report {
             replaced: all(|written| written == Some(true)),
             retired: changes.retired.iter().map(|kind| shown(*kind)).collect(),
             kept: all(|written| written.is_none()),
-            kibana: Kibana::new(
-                &format!("{best}:{port}"),
-                token,
-                &folder.file(Kind::Token),
-                folder.has(Kind::CaCert).then(|| folder.file(Kind::CaCert)),
-            ),
+            kibana: Guide::new(&here, token, Which::Wide, None),
             certificate: there.map(|there| Served {
                 names: there.names.iter().map(ToString::to_string).collect(),
                 until: rfc3339(there.until),
@@ -132,6 +135,7 @@ impl Report {
         }
         lines.push(Line::Whole(format!("  {}", command_for_kibana(self.port))));
         lines.push(Line::Whole("  sudo webhookctl check".to_owned()));
+        lines.push(Line::Whole("  webhookctl kibana apply --help".to_owned()));
         lines
     }
 

@@ -86,9 +86,13 @@ pub(super) async fn never_block(
     }
 }
 
+/// The networks that this configuration of webhook-privd lists, in its order.
+pub(super) fn networks(path: &Path) -> Result<Vec<Target>, NeverBlockError> {
+    Ok(parse(path, &edit::read(path)?)?.networks())
+}
+
 fn list(output: &Output, path: &Path) -> Result<Done, NeverBlockError> {
-    let listed = parse(path, &edit::read(path)?)?;
-    let networks: Vec<String> = listed.networks().iter().map(ToString::to_string).collect();
+    let networks: Vec<String> = networks(path)?.iter().map(ToString::to_string).collect();
     let none = || vec!["never-block is empty.".to_owned()];
     output.print(&networks, &if networks.is_empty() { none() } else { networks.clone() })?;
     Ok(Done::Well)

@@ -7,7 +7,7 @@ use crate::ctl::simulate::mustache::{Budget, MOST_ALERTS, TooMuch, Value, expand
 
 /// How a rule calls its action.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(super) enum Mode {
+pub(in crate::ctl) enum Mode {
     /// Once for each alert
     Each,
     /// Once for all alerts

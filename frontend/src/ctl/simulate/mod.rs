@@ -16,13 +16,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::ctl::output::Output;
-use crate::ctl::simulate::alert::Mode;
 use crate::ctl::simulate::foretold::{Foretold, Posted};
 use crate::ctl::simulate::mustache::{Budget, NotRendered, TooMuch, Value};
 use crate::ctl::{CtlError, Done, explained};
 use crate::privd_client::PrivdClient;
 use crate::server::body::BodyError;
 use crate::server::config::Config;
+
+pub(super) use crate::ctl::simulate::alert::Mode;
 
 /// What to simulate.
 #[derive(clap::Args)]

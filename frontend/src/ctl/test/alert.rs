@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::ctl::check::Finding;
-use crate::ctl::https::{Answer, Https, HttpsError};
+use crate::ctl::https::{Answer, Https, HttpsError, Method};
 use crate::ctl::outside::{shown, shown_path};
 use crate::ctl::test::Tried;
 use crate::ctl::test::undo::{Posted, Undo};
@@ -35,7 +35,7 @@ impl Alert<'_> {
         std::thread::spawn(move || {
             let headers = [("Authorization", &*authorization)];
             // Nobody waits: then nothing is to be told.
-            let _ = sender.send(https.post(&url, &headers, &body));
+            let _ = sender.send(https.send(Method::POST, &url, &headers, Some(&body)));
         });
         undo.target = Some(self.target);
         let posted = undo.posted.insert(Posted(receiver));
@@ -136,11 +136,12 @@ const UNITS: &str =
 mod tests {
     use super::*;
     use crate::ctl::kibana;
+    use crate::ctl::simulate::Mode;
 
     #[test]
     fn the_body_has_all_that_kibana_is_told_to_send() {
         let ours = body("192.0.2.7".parse().unwrap());
-        let kibanas: Value = serde_json::from_str(kibana::BODY).unwrap();
+        let kibanas: Value = serde_json::from_str(&kibana::body(Mode::Each)).unwrap();
         for key in kibanas.as_object().unwrap().keys() {
             assert!(ours[key].is_string(), "{key}");
         }
@@ -163,12 +164,12 @@ mod tests {
             (200, json!({}), "systemctl status webhookd"),
             (200, json!({ "message": "m", "results": [] }), "webhookctl status"),
         ] {
-            let answer = Answer { status, body: body.to_string() };
+            let answer = Answer { status, location: None, body: body.to_string() };
             let finding = judge(&answer).unwrap_err();
             assert!(finding.mend.as_ref().unwrap().contains(words), "{finding:?}");
         }
         for outcome in ["blocked", "already-blocked"] {
-            let answer = Answer { status: 200, body: results(outcome).to_string() };
+            let answer = Answer { status: 200, location: None, body: results(outcome).to_string() };
             assert!(judge(&answer).is_ok(), "{outcome}");
         }
     }

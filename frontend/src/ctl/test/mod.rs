@@ -16,10 +16,10 @@ use nix::unistd::geteuid;
 use protocol::Target;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use ureq::http::Uri;
 
 use crate::ctl::check::{Finding, State};
 use crate::ctl::engine::Engine;
+use crate::ctl::https::parse_url;
 use crate::ctl::output::{Line, Output};
 use crate::ctl::test::alert::Alert;
 use crate::ctl::test::undo::Undo;
@@ -177,12 +177,7 @@ fn interruption() -> io::Result<impl Future<Output = ()>> {
 }
 
 fn url(text: &str) -> Result<String, String> {
-    let example = "write for example https://webhook.example.org:5001/blockip";
-    match text.parse::<Uri>() {
-        Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => Ok(text.to_owned()),
-        Ok(_) => Err(format!("no https URL; {example}")),
-        Err(error) => Err(format!("{error}; {example}")),
-    }
+    parse_url(text, "https://webhook.example.org:5001/blockip")
 }
 
 fn nobodys(text: &str) -> Result<Target, String> {

@@ -70,7 +70,7 @@ fn own_url(config: &Config) -> Result<String, Finding> {
     let certificate =
         certificate.ok_or_else(|| wrong(format!("{} is no certificate", shown_path(path))))?;
     let nameless = || wrong(format!("{} has no subject alternative name", shown_path(path)));
-    let name = certificate.names.iter().find(|name| !name.is_pattern()).ok_or_else(nameless)?;
+    let name = certificate.first_name().ok_or_else(nameless)?;
     Ok(format!("https://{}:{}/blockip", name.in_url(), config.listen.port()))
 }
 

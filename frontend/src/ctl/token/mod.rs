@@ -20,7 +20,7 @@ use crate::server::config::Config;
 
 pub(super) use crate::ctl::token::error::TokenFileError;
 pub(super) use crate::ctl::token::file::{add_given, first_plain, revoke};
-pub(super) use crate::ctl::token::secret::{Given, Name, line, make};
+pub(super) use crate::ctl::token::secret::{Given, Name, line, make, mark};
 
 /// Which token file, and what is to be done.
 #[derive(clap::Args)]

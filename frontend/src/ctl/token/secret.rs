@@ -62,6 +62,12 @@ pub(in crate::ctl) fn digest_line(secret: &str, name: &Name) -> String {
     format!("{DIGEST}{} # {name} {}\n", hex(digest.as_ref()), today())
 }
 
+/// What may be told of a secret so that another can be told from it: 16 bits of its digest.
+pub(in crate::ctl) fn mark(secret: &str) -> String {
+    let digest = digest(&SHA256, secret.as_bytes());
+    hex(digest.as_ref().get(..2).unwrap_or_default())
+}
+
 /// Today's date, as a line tells it.
 pub(super) fn today() -> String {
     jiff::Zoned::now().strftime("%Y-%m-%d").to_string()

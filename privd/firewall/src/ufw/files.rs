@@ -39,6 +39,11 @@ impl RulesFiles {
         Self { directory, kept: [None, None] }
     }
 
+    /// Whether this host has ufw, or had it and kept its configuration.
+    pub fn are_there() -> bool {
+        Path::new(CONF).exists()
+    }
+
     /// Whether both are still the files that this process may write: `ufw reset` and `sed -i` put
     /// others in their place, which a bind mount does not follow.
     pub fn writable() -> bool {
@@ -139,6 +144,10 @@ pub fn complaint(path: &str, problem: &impl std::fmt::Display) -> Text {
     Text::truncated(&format!("{path}: {problem}"))
 }
 
+/// Where ufw's files are.
+pub const DIRECTORY: &str = "/etc/ufw";
+/// Says whether ufw is on; gone with ufw, where a purge leaves the directory.
+pub const CONF: &str = "/etc/ufw/ufw.conf";
 /// IPv4, IPv6.
 pub const RULES: [&str; 2] = ["/etc/ufw/user.rules", "/etc/ufw/user6.rules"];
 /// Their copies, beside the ledger.

@@ -10,7 +10,7 @@ use hosttext::settings;
 use protocol::{Target, Text, Untrusted};
 
 use crate::program::Program;
-use crate::ufw::files::{self, RULES, Unreadable, complaint};
+use crate::ufw::files::{self, CONF, RULES, Unreadable, complaint};
 use crate::{Allowed, Effect};
 
 /// What was read.
@@ -229,7 +229,6 @@ fn setting(path: &str, name: &str) -> Result<Option<String>, Text> {
     Ok(settings::value(&String::from_utf8_lossy(&bytes), name))
 }
 
-const CONF: &str = "/etc/ufw/ufw.conf";
 const DEFAULTS: &str = "/etc/default/ufw";
 /// What else decides how packets go, beside the rules files.
 const OTHERS: [&str; 4] = [CONF, DEFAULTS, "/etc/ufw/before.rules", "/etc/ufw/before6.rules"];

@@ -1,13 +1,14 @@
 //! What this process may do, reduced to what it needs and then looked at again.
 
 use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use landlock::{AccessFs, Ruleset, RulesetAttr, RulesetCreated, RulesetStatus, Scope};
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::unistd;
+use nix::unistd::{self, AccessFlags, access};
 use slog::{Logger, info, warn};
 
 use firewall::program::Program;
@@ -24,22 +25,24 @@ pub fn check_root() -> Result<(), PrivilegeError> {
 }
 
 /// Keeps `CAP_NET_ADMIN` alone, for this process and every program it starts, and verifies it. A
-/// legacy iptables works through a raw socket: with that, `CAP_NET_RAW` stays as well.
+/// legacy iptables works through a raw socket: with that, `CAP_NET_RAW` stays as well. Without `ufw`,
+/// whose engine it is, no iptables is needed, but to take away what that held before.
 ///
 /// Must run while the process has one thread: capabilities belong to threads.
 ///
 /// # Errors
 /// One of them is lacking, or any set does not read back as it was asked for.
-pub fn drop_all_but_needed() -> Result<(), PrivilegeError> {
+pub fn drop_all_but_needed(ufw: bool) -> Result<(), PrivilegeError> {
+    let permitted = caps::read(None, CapSet::Permitted)?;
     let mut only = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
-    if Program::iptables_is_legacy() {
+    let raw = ufw || permitted.contains(&Capability::CAP_NET_RAW);
+    if raw && Program::iptables_is_legacy() {
         only.insert(Capability::CAP_NET_RAW);
     }
     // A unit has done it all, and need not permit the calls.
     if verify(&only).is_ok() {
         return Ok(());
     }
-    let permitted = caps::read(None, CapSet::Permitted)?;
     if !permitted.contains(&Capability::CAP_NET_ADMIN) {
         return Err(PrivilegeError::Wrong(NO_NET_ADMIN));
     }
@@ -111,17 +114,20 @@ pub fn enter_domain(log: &Logger) {
 
 /// Checks that the mounts around this process close the ways that uid 0 has even without
 /// capabilities: writing what root runs at boot, and asking PID 1 for a root shell (measured:
-/// `systemd-run` from an otherwise strict sandbox gave one).
+/// `systemd-run` from an otherwise strict sandbox gave one). And that they leave what the engine
+/// needs, which may be `ufw`.
 ///
 /// # Errors
-/// The way that is still open, and how it is closed.
-pub fn check_mount_view() -> Result<(), PrivilegeError> {
+/// The way that is still open, or what is lacking, and what mends it.
+pub fn check_mount_view(ufw: bool) -> Result<(), PrivilegeError> {
+    let none = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let problem = match OpenOptions::new().append(true).open(ROOT_AT_BOOT) {
         Ok(_) => UFW_WRITABLE,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => NO_UFW,
+        Err(error) if none(&error) && ufw => NO_UFW,
+        Err(error) if none(&error) && access(ETC, AccessFlags::W_OK).is_ok() => ETC_WRITABLE,
         Err(_) if Path::new(INIT_SOCKET).exists() => INIT_REACHABLE,
-        Err(_) if !RulesFiles::writable() => RULES_READ_ONLY,
-        Err(_) if !lock::is_apart() => SAME_LOCK,
+        Err(_) if ufw && !RulesFiles::writable() => RULES_READ_ONLY,
+        Err(_) if ufw && !lock::is_apart() => SAME_LOCK,
         Err(_) => return Ok(()),
     };
     Err(PrivilegeError::Wrong(problem))
@@ -145,18 +151,20 @@ pub enum PrivilegeError {
 }
 
 const NOT_ROOT: &str = "must be started as root (it keeps CAP_NET_ADMIN alone)";
-const NO_NET_ADMIN: &str =
-    "has no CAP_NET_ADMIN, which ufw needs; allow it in the unit or container";
+const NO_NET_ADMIN: &str = "has no CAP_NET_ADMIN, which every change of the firewall takes; allow it in the unit or container";
 const LEGACY: &str = "iptables is the legacy one here, which needs CAP_NET_RAW and more: \
     /usr/share/webhookd/iptables-legacy.conf allows it and says how to use it. Better go over to \
     nft: `update-alternatives --set iptables /usr/sbin/iptables-nft`, and the same for ip6tables";
 const TOO_MANY: &str = "the unit or container permits more than CAP_NET_ADMIN, and not to drop it: \
     take away what was added (the drop-in iptables-legacy.conf, where iptables is nft's again)";
 const NEW_PRIVILEGES: &str = "no_new_privs did not stay set";
-const NO_UFW: &str = "/etc/ufw/before.rules is missing: install ufw (`apt install ufw`)";
+const NO_UFW: &str = "/etc/ufw/before.rules is missing: install ufw (`apt install ufw`), or have \
+    privd.toml say `firewall = \"nftables\"`";
 const UFW_WRITABLE: &str = "/etc/ufw/before.rules is writable here: who takes this process over \
     is root at the next boot. Start it by its unit, or with /etc/ufw read-only but for user.rules \
     and user6.rules";
+const ETC_WRITABLE: &str = "/etc is writable here: who takes this process over is root at the next \
+    boot. Start it by its unit, or with a read-only /etc";
 const INIT_REACHABLE: &str = "/run/systemd/private is visible here: PID 1 would start a root \
     shell for whoever takes this process over. Start it by its unit, or with a private /run";
 const RULES_READ_ONLY: &str = "/etc/ufw/user.rules and user6.rules must be writable here: start it \
@@ -170,5 +178,7 @@ const NO_LANDLOCK: &str = "the kernel has none (before 5.13, or not in lsm=) or 
     calls; whoever takes this process over gets out of its mount view";
 /// ufw runs what stands here as root when it starts.
 const ROOT_AT_BOOT: &str = "/etc/ufw/before.rules";
+/// Much else that root runs at boot stands here, also where there is no ufw.
+const ETC: &str = "/etc";
 /// PID 1 trusts every uid 0 on it.
 const INIT_SOCKET: &str = "/run/systemd/private";
