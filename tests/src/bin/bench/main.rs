@@ -1,271 +1,102 @@
-//! The benchmark behind `tests/bench`: webhookd's whole road against bare ufw, as ratios of medians
-//! over interleaved pairs of one run. Ends with status 1 when a bar is missed.
+//! The benchmark behind `tests/bench`: webhookd's whole road against bare ufw, bare nft and its peers,
+//! as medians and their ratios over interleaved pairs of one run. Ends with status 1 when a bar is
+//! missed.
 
+mod client;
+mod connects;
+mod peers;
+mod places;
+mod readme;
+mod report;
+mod sets;
 mod throughput;
+mod ufw;
 
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
-use serde_json::json;
-use tests::World;
-use tests::https::{self, Connection, JSON};
+use crate::report::Report;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let pairs = match arguments.first().map(|text| text.parse()) {
-        None => 20,
-        Some(Ok(pairs @ 1..)) => pairs,
-        Some(_) => usage(),
-    };
-    let wanted = arguments.get(1).map(String::as_str);
-    if wanted.is_some_and(|name| !PARTS.iter().any(|(part, _)| *part == name)) {
-        usage();
-    }
+    let run = Run::from_arguments();
     let mut report = Report::default();
-    println!("{pairs} interleaved pairs each; medians; P-256 certificate; new TLS connections");
-    for (name, measure) in PARTS {
-        if wanted.is_none_or(|wanted| wanted == name) {
-            measure(pairs, &mut report);
+    println!("{} interleaved pairs each; medians; P-256 certificate", run.pairs);
+    for (name, heading, measure) in PARTS {
+        let wanted = match run.part.as_deref() {
+            None => name != PEERS || run.peers.is_some(),
+            Some(part) => part == name,
+        };
+        if wanted {
+            report.begin(heading);
+            measure(&run, &mut report);
         }
     }
-    println!("{}", if report.missed == 0 { "every bar is met" } else { "a bar is MISSED" });
-    std::process::exit(i32::from(report.missed > 0));
+    let missed = report.missed();
+    println!("\n{}", if missed == 0 { "every bar is met" } else { "a bar is MISSED" });
+    if let Some(path) = run.readme.filter(|_| run.part.is_none()) {
+        readme::write(&path, &report, run.pairs);
+    }
+    std::process::exit(i32::from(missed > 0));
+}
+
+/// What is asked for.
+struct Run {
+    /// How often each pair is measured.
+    pairs: usize,
+    /// The one part that is measured, instead of all.
+    part: Option<String>,
+    /// Where fail2ban and CrowdSec are unpacked.
+    peers: Option<PathBuf>,
+    /// What the results of a whole run are written into.
+    readme: Option<PathBuf>,
+}
+
+impl Run {
+    fn from_arguments() -> Self {
+        let mut run = Self { pairs: 20, part: None, peers: None, readme: None };
+        let mut arguments = std::env::args().skip(1);
+        let mut words = Vec::new();
+        while let Some(argument) = arguments.next() {
+            match &*argument {
+                "--peers" => run.peers = Some(arguments.next().unwrap_or_else(|| usage()).into()),
+                "--readme" => run.readme = Some(arguments.next().unwrap_or_else(|| usage()).into()),
+                _ => words.push(argument),
+            }
+        }
+        if words.len() > 2 {
+            usage();
+        }
+        for word in words {
+            match word.parse() {
+                Ok(pairs @ 1..) => run.pairs = pairs,
+                _ if PARTS.iter().any(|(part, ..)| *part == word) => run.part = Some(word),
+                _ => usage(),
+            }
+        }
+        if run.part.as_deref() == Some(PEERS) && run.peers.is_none() {
+            eprintln!("bench: the peers are fetched by tests/bench: sudo tests/bench peers");
+            std::process::exit(64);
+        }
+        run
+    }
 }
 
 fn usage() -> ! {
-    let names = PARTS.map(|(name, _)| name).join(", ");
-    eprintln!("usage: tests/bench [PAIRS [PART]]   (default 20; below 20 is for trying out)");
-    eprintln!("parts: {names}");
+    let names = PARTS.map(|(name, ..)| name).join(", ");
+    eprintln!("usage: tests/bench [PAIRS] [PART]   (default 20; below 20 is for trying out)");
+    eprintln!("parts: {names}; all of them write what they measured into README.md");
     std::process::exit(64);
 }
 
-/// Takes a number of pairs.
-type Part = fn(usize, &mut Report);
+type Part = fn(&Run, &mut Report);
 
-/// Each in worlds of its own.
-const PARTS: [(&str, Part); 4] = [
-    ("new-block", new_blocks),
-    ("many", many_at_once),
-    ("known", known_and_bad),
-    ("throughput", throughput::measure),
+/// Each in worlds of its own, under a heading.
+const PARTS: [(&str, &str, Part); 7] = [
+    ("new-block", "`firewall = \"ufw\"`", |run, report| ufw::new_blocks(run.pairs, report)),
+    ("many", "", |run, report| ufw::many_at_once(run.pairs, report)),
+    ("known", "", |run, report| ufw::known_and_bad(run.pairs, report)),
+    ("throughput", "", |run, report| throughput::measure(run.pairs, report)),
+    ("sets", "`firewall = \"nftables\"`", |run, report| sets::measure(run.pairs, report)),
+    ("connects", "", |run, report| connects::measure(run.pairs, report)),
+    (PEERS, "Side by side", peers::measure),
 ];
-
-fn new_blocks(pairs: usize, report: &mut Report) {
-    for rules in [0, 100, 1000] {
-        new_block(rules, pairs, report);
-    }
-}
-
-/// A new block over HTTPS, verified and cut, against the bare ufw calls it needs.
-fn new_block(rules: usize, pairs: usize, report: &mut Report) {
-    let world = world_with(rules);
-    // Apart, so that privd's looking at what others change does not slow it down.
-    let other = with_rules(rules);
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for pair in 0..=pairs {
-        let address = format!("198.18.0.{}", pair + 1);
-        let began = Instant::now();
-        let answer = world.block(&address);
-        let took = began.elapsed();
-        assert_eq!(answer.outcomes(), ["blocked"]);
-        let bare_took =
-            bare_ufw(&other, &["deny", "out", "to", &address, "comment", "webhookd:bare"])
-                + bare_ufw(&other, &["deny", "from", &address, "comment", "webhookd:bare"]);
-        // The first pair warms caches.
-        if pair > 0 {
-            ours.push(took);
-            bare.push(bare_took);
-        }
-    }
-    let (ours, bare) = (median(&mut ours), median(&mut bare));
-    let ratio = ours.as_secs_f64() / bare.as_secs_f64();
-    let name = format!("new block, {rules} rules present");
-    let shown = format!("{} against {} bare", ms(ours), ms(bare));
-    report.line(&name, &shown, &format!("{ratio:.2} x"), "1.15 x", ratio <= 1.15);
-}
-
-/// A prepend, started as privd starts it.
-fn bare_ufw(world: &World, rule: &[&str]) -> Duration {
-    let program = [&["/usr/sbin/ufw", "prepend"], rule].concat();
-    // Without nsenter's own start: enter once, then time inside.
-    let script = format!(
-        "s=$(date +%s%N); env -i LC_ALL=C {} >/dev/null; e=$(date +%s%N); echo $((e-s))",
-        program.join(" ")
-    );
-    let nanoseconds: u64 = world.server.sh(&script).trim().parse().unwrap();
-    Duration::from_nanos(nanoseconds)
-}
-
-/// A thousand addresses in one alert, and a hundred alerts over ten connections, against one bare
-/// prepend where as many rules stand.
-fn many_at_once(pairs: usize, report: &mut Report) {
-    let rounds = pairs.div_ceil(4);
-    let world = world_with(0);
-    let (thousand, hundred) = (with_rules(2000), with_rules(200));
-    let (mut alert, mut alerts) = (Vec::new(), Vec::new());
-    let (mut bare_alert, mut bare_alerts) = (Vec::new(), Vec::new());
-    for round in 0..=rounds {
-        let address =
-            |number: usize| format!("198.{}.{}.{}", 20 + round, number / 250, number % 250 + 1);
-        let addresses: Vec<String> = (0..1000).map(address).collect();
-        let began = Instant::now();
-        let answer = world.post(&json!({ "ips": addresses }));
-        let took = began.elapsed();
-        assert_eq!(answer.status, 200, "{}", world.logs());
-        assert_eq!(world.ctl(&["unblock", "--all", "--immune-for", "0s"]).1, 0);
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            for connection in 0..10 {
-                let addresses = &addresses[connection * 10..connection * 10 + 10];
-                let world = &world;
-                scope.spawn(move || one_after_another(world, addresses));
-            }
-        });
-        let took_all = began.elapsed();
-        assert_eq!(world.ctl(&["unblock", "--all", "--immune-for", "0s"]).1, 0);
-        let rule = ["deny", "from", &address(1000)];
-        let (after, after_all) = (bare_ufw(&thousand, &rule), bare_ufw(&hundred, &rule));
-        if round > 0 {
-            alert.push(took);
-            bare_alert.push(after);
-            alerts.push(took_all);
-            bare_alerts.push(after_all);
-        }
-    }
-    for (name, ours, bare, bar) in [
-        ("1,000 addresses in one alert", &mut alert, &mut bare_alert, 2.0),
-        ("100 alerts over 10 connections", &mut alerts, &mut bare_alerts, 8.0),
-    ] {
-        let (ours, bare) = (median(ours), median(bare));
-        let ratio = ours.as_secs_f64() / bare.as_secs_f64();
-        let shown = format!("{} against {} bare", ms(ours), ms(bare));
-        report.line(name, &shown, &format!("{ratio:.2} x"), &format!("{bar} x"), ratio <= bar);
-    }
-}
-
-/// One alert an address, over one connection that stays open.
-fn one_after_another(world: &World, addresses: &[String]) {
-    let mut connection = world.connection();
-    for address in addresses {
-        let body = json!({ "ip": address }).to_string();
-        let answer = https::exchange(&mut connection, &world.alert(&body)).unwrap();
-        assert_eq!(answer.outcomes(), ["blocked"]);
-    }
-}
-
-/// What starts no process: an address that is blocked, and a bad token, against the handshake.
-fn known_and_bad(pairs: usize, report: &mut Report) {
-    let rounds = pairs.max(20) * 5;
-    let world = world_with(0);
-    world.block("198.18.0.1");
-    let known = json!({ "ip": "198.18.0.1" }).to_string();
-    let good = world.bearer();
-    let request = |token: &str| {
-        let headers = [("Authorization", token), JSON];
-        https::request("POST", "/blockip", &headers, &known)
-    };
-    let (good, bad) = (request(&good), request("Bearer wrong"));
-    // All from Kibana's network; entering it is not timed.
-    let (mut fresh, mut open, mut refused, mut handshake) = (vec![], vec![], vec![], vec![]);
-    world.kibana.inside(|| {
-        let connect = || {
-            let began = Instant::now();
-            let mut connection = world.connect_here();
-            shake_hands(&mut connection);
-            (connection, began)
-        };
-        let (mut kept, _) = connect();
-        for _ in 0..rounds {
-            let (connection, began) = connect();
-            handshake.push(began.elapsed());
-            drop(connection);
-            let (mut connection, began) = connect();
-            assert_eq!(https::exchange(&mut connection, &good).unwrap().status, 200);
-            fresh.push(began.elapsed());
-            let (mut connection, began) = connect();
-            assert_eq!(https::exchange(&mut connection, &bad).unwrap().status, 401);
-            refused.push(began.elapsed());
-            let began = Instant::now();
-            assert_eq!(https::exchange(&mut kept, &good).unwrap().status, 200);
-            open.push(began.elapsed());
-        }
-    });
-    let [fresh, open, refused, handshake] =
-        [&mut fresh, &mut open, &mut refused, &mut handshake].map(|times| median(times));
-    let millis = Duration::from_millis;
-    report.line("already blocked, new TLS", &ms(fresh), "", "5 ms", fresh < millis(5));
-    report.line("already blocked, open connection", &ms(open), "", "1 ms", open < millis(1));
-    let shown = format!("{} against {} handshake", ms(refused), ms(handshake));
-    let over = refused.saturating_sub(handshake);
-    report.line("bad token", &shown, &format!("+{}", ms(over)), "+1 ms", over <= millis(1));
-    let (privd, webhookd) = world.daemons();
-    for (name, pid, bar) in
-        [("webhook-privd resident", privd, 6.0), ("webhookd resident", webhookd, 15.0)]
-    {
-        let megabytes = resident(pid);
-        report.line(name, &format!("{megabytes:.1} MB"), "", &format!("{bar} MB"), megabytes < bar);
-    }
-}
-
-fn world_with(rules: usize) -> World {
-    let mut world = with_rules(rules);
-    // From one address come as many connections as from many sources.
-    let limits = "limits.max-connections = 1024";
-    world.configure("max-blocks = 10000\nmax-new-blocks-per-minute = 100000", limits);
-    world.start();
-    world
-}
-
-fn with_rules(rules: usize) -> World {
-    let world = World::without_daemons("ufw allow 22/tcp");
-    // ufw's own format, put in front as ufw would: a thousand single runs would take minutes.
-    let text = world.read("ufw/user.rules");
-    let mut added = String::new();
-    for rule in 0..rules {
-        let address = format!("198.19.{}.{}", rule / 250, rule % 250 + 1);
-        added += &format!(
-            "\n### tuple ### deny any any 0.0.0.0/0 any {address} in\n-A ufw-user-input -s {address} -j DROP\n"
-        );
-    }
-    world.write(
-        "ufw/user.rules",
-        &text.replacen("### RULES ###\n", &format!("### RULES ###\n{added}"), 1),
-    );
-    world.ufw("reload");
-    world
-}
-
-/// Finishes the handshake now instead of with the first request.
-fn shake_hands(connection: &mut Connection) {
-    while connection.conn.is_handshaking() {
-        connection.conn.complete_io(&mut connection.sock).unwrap();
-    }
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1e3)
-}
-
-/// Megabytes of resident memory.
-fn resident(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
-}
-
-#[derive(Default)]
-struct Report {
-    missed: usize,
-}
-
-impl Report {
-    fn line(&mut self, name: &str, measured: &str, ratio: &str, bar: &str, met: bool) {
-        let verdict = if met { "ok" } else { "MISSED" };
-        println!("{name:<34} {measured:<38} {ratio:<10} bar {bar:<8} {verdict}");
-        self.missed += usize::from(!met);
-    }
-}
+const PEERS: &str = "peers";

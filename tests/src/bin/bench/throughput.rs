@@ -1,19 +1,20 @@
 //! Requests a second, against a server on the same library that answers "hello".
 
-use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::World;
-use tests::https::{self, Connection, JSON};
+use tests::https::{self, JSON};
 
-use crate::{Report, shake_hands, world_with};
+use crate::client::{connect, exchange};
+use crate::places;
+use crate::report::Report;
 
 /// Already blocked and rejected, on connections that stay open and on new ones.
 pub fn measure(rounds: usize, report: &mut Report) {
-    let world = world_with(0);
+    let world = places::ufw(0);
     world.ufw(&format!("allow {HELLO}/tcp"));
     world.block("198.18.0.1");
     let known = json!({ "ip": "198.18.0.1" }).to_string();
@@ -49,7 +50,7 @@ pub fn measure(rounds: usize, report: &mut Report) {
                 ("already blocked", false) => 0.4,
                 _ => 0.75,
             };
-            let name = format!("{name}, {road} connections");
+            let name = format!("{name}, requests on {road} connections");
             let shown = format!("{:.0}/s against {:.0}/s \"hello\"", ours.rate(), bare.rate());
             report.line(&name, &shown, &format!("{ratio:.2} x"), &format!("{bar} x"), ratio >= bar);
         }
@@ -116,12 +117,12 @@ fn answers(world: &World, port: u16, request: &str, new: bool) -> u64 {
             for _ in 0..CLIENTS {
                 scope.spawn(|| {
                     let mut kept = connect(world, port);
+                    let mut buffer = Vec::new();
                     while !over.load(Ordering::Relaxed) {
                         if new {
                             kept = connect(world, port);
                         }
-                        kept.write_all(request.as_bytes()).unwrap();
-                        pass_over_answer(&mut kept);
+                        exchange(&mut kept, request, &mut buffer);
                         answers.fetch_add(1, Ordering::Relaxed);
                     }
                 });
@@ -131,35 +132,6 @@ fn answers(world: &World, port: u16, request: &str, new: bool) -> u64 {
         });
     });
     answers.into_inner()
-}
-
-fn connect(world: &World, port: u16) -> Connection {
-    let mut connection = world.connect_to(port);
-    shake_hands(&mut connection);
-    connection
-}
-
-/// Reads an answer to its end, with as little work as there can be: the clients take their time from
-/// the servers.
-fn pass_over_answer(connection: &mut Connection) {
-    let mut buffer = [0; 4096];
-    let mut filled = 0;
-    loop {
-        let read = connection.read(&mut buffer[filled..]).unwrap();
-        assert!(read > 0, "the connection ended");
-        filled += read;
-        let head = buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n");
-        if head.is_some_and(|head| filled >= head + 4 + content_length(&buffer[..head])) {
-            return;
-        }
-    }
-}
-
-fn content_length(head: &[u8]) -> usize {
-    let head = std::str::from_utf8(head).unwrap();
-    let lines = head.lines().filter_map(|line| line.split_once(": "));
-    let mut lengths = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    lengths.next().unwrap().1.parse().unwrap()
 }
 
 const PORT: u16 = 5001;
