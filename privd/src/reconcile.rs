@@ -64,7 +64,7 @@ impl Enforcer {
             return;
         }
         let confirmed = self.engine.confirm();
-        self.judge(now, None);
+        self.judge(now);
         self.publish();
         if !whole(&self.state) {
             return;
