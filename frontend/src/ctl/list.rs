@@ -86,7 +86,9 @@ pub(super) async fn list(
     arguments.sort(&mut blocks, &hits);
     let rows = Rows { blocks: &blocks, hits: &hits, now };
     let columns = (!arguments.wide).then(|| output.columns());
-    output.print(&rows, &lines(&blocks, total, &hits, now, columns))?;
+    let lines =
+        if output.is_json() { Vec::new() } else { lines(&blocks, total, &hits, now, columns) };
+    output.print(&rows, &lines)?;
     Ok(Done::Well)
 }
 
