@@ -537,9 +537,11 @@ fn random_hex() -> String {
 /// The daemons' time zone, nine hours ahead, as tzset(3) writes it: their logs tell UTC all the same.
 const FAR_FROM_UTC: &str = "XYZ-9";
 
-/// Runs a program as the unit will: own user, no capability, no way to get one.
-pub const AS_WEBHOOKD: [&str; 8] = [
+/// Runs a program as the unit will: own user, no capability, no way to get one. To end with its parent
+/// is asked for again, as a change of user takes that away (PR_SET_PDEATHSIG(2const)).
+pub const AS_WEBHOOKD: [&str; 9] = [
     "setpriv",
+    "--pdeathsig=KILL",
     "--reuid=4711",
     "--regid=4711",
     "--clear-groups",

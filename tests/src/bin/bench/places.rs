@@ -5,16 +5,16 @@ use std::os::unix::fs::chown;
 use std::time::Duration;
 
 use serde_json::json;
-use tests::World;
 use tests::world::UID;
+use tests::{Engine, World};
 
 use crate::client::{connect, exchange};
 
 /// Daemons with the ufw engine, and as many rules of the administrator's.
 pub fn ufw(rules: usize) -> World {
     let mut world = bare(rules);
-    let limits = "max-blocks = 10000\nmax-new-blocks-per-minute = 100000";
-    configure(&world, &format!("firewall = \"ufw\"\n{limits}"), "");
+    world.engine = Engine::Ufw;
+    world.configure("max-blocks = 10000\nmax-new-blocks-per-minute = 100000", MANY_CONNECTIONS);
     world.start();
     world
 }
@@ -22,17 +22,14 @@ pub fn ufw(rules: usize) -> World {
 /// Daemons with the nftables engine, as shipped: blocks end, and both keep an audit log.
 pub fn nftables() -> World {
     let mut world = bare(0);
+    world.engine = Engine::Nftables;
     // Each daemon's own, as privd goes without the right to write into the other's.
     std::fs::create_dir(world.path("audit")).unwrap();
     chown(world.path("audit"), Some(UID), Some(UID)).unwrap();
     let [privd, webhookd] = ["state/audit.ndjson", "audit/audit.ndjson"].map(|log| world.path(log));
-    configure(
-        &world,
-        &format!(
-            "firewall = \"nftables\"\nblock-for = [\"1d\", \"7d\", \"30d\", \"permanent\"]\n\
-             audit-log = \"{privd}\""
-        ),
-        &format!("audit-log = \"{webhookd}\"\n"),
+    world.configure(
+        &format!("block-for = [\"1d\", \"7d\", \"30d\", \"permanent\"]\naudit-log = \"{privd}\""),
+        &format!("audit-log = \"{webhookd}\"\n{MANY_CONNECTIONS}"),
     );
     world.start();
     world
@@ -71,14 +68,6 @@ pub fn bare(rules: usize) -> World {
     world
 }
 
-/// Both files, whatever engine the environment asks the tests for. From one address come as many
-/// connections as from many sources.
-fn configure(world: &World, privd_toml: &str, webhookd_toml: &str) {
-    world.configure("", &format!("{webhookd_toml}limits.max-connections = 1024"));
-    let ledger = world.path("state/ledger.redb");
-    world.write("privd.toml", &format!("{privd_toml}\nledger = \"{ledger}\"\n"));
-}
-
 /// One alert of many addresses over a new connection: how long until the answer is there, which says
 /// that all of them are blocked.
 pub fn block_all(world: &World, addresses: &[String]) -> Duration {
@@ -112,9 +101,14 @@ pub fn timed(world: &World, command: &str) -> Duration {
     Duration::from_nanos(world.server.sh(&script).trim().parse().unwrap())
 }
 
-/// How many elements a set of nftables has.
+/// How many elements a set of nftables has; none where there is no set.
 pub fn elements(world: &World, set: &str) -> usize {
-    let count = format!("nft list set {set} | grep -o '198[.]' | wc -l");
+    counted(world, &format!("nft list set {set} 2>/dev/null"))
+}
+
+/// How many addresses of [`Addresses`] a command lists.
+pub fn counted(world: &World, list: &str) -> usize {
+    let count = format!("{list} | grep -oE '198([.][0-9]+){{3}}' | wc -l");
     world.server.sh(&count).trim().parse().unwrap()
 }
 
@@ -132,6 +126,8 @@ impl Addresses {
     }
 }
 
+/// From one address come as many as from many sources.
+const MANY_CONNECTIONS: &str = "limits.max-connections = 1024";
 /// webhookd's.
 pub const PORT: u16 = 5001;
 /// Addresses that one alert may have.

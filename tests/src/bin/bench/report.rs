@@ -68,7 +68,7 @@ impl Report {
             (bar, true) => format!("bar {bar:<9} ok"),
             (bar, false) => format!("bar {bar:<9} MISSED"),
         };
-        println!("{work:<62} {measured:<42} {ratio:<9} {verdict}");
+        println!("{work}\n    {measured:<44} {ratio:<20} {verdict}");
         let [work, measured, ratio, bar] = [work, measured, ratio, bar].map(str::to_owned);
         if self.sections.is_empty() {
             self.sections.push(Section { heading: String::new(), rows: Vec::new() });

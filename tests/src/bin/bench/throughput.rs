@@ -52,7 +52,13 @@ pub fn measure(rounds: usize, report: &mut Report) {
             };
             let name = format!("{name}, requests on {road} connections");
             let shown = format!("{:.0}/s against {:.0}/s \"hello\"", ours.rate(), bare.rate());
-            report.line(&name, &shown, &format!("{ratio:.2} x"), &format!("{bar} x"), ratio >= bar);
+            report.line(
+                &name,
+                &shown,
+                &format!("{ratio:.2} times"),
+                &format!("{bar} times"),
+                ratio >= bar,
+            );
         }
     }
     hello.kill().unwrap();

@@ -82,13 +82,10 @@ impl Fail2ban {
     }
 
     fn dropped(&self) -> usize {
-        let count = match self.action {
-            Action::Nftables => {
-                "nft list set inet f2b-table addr-set-bench 2>/dev/null | grep -o '198[.]' | wc -l"
-            }
-            Action::Ufw => "iptables -S ufw-user-input | grep -c '198[.].*DROP' || true",
-        };
-        self.world.server.sh(count).trim().parse().unwrap()
+        match self.action {
+            Action::Nftables => places::elements(&self.world, "inet f2b-table addr-set-bench"),
+            Action::Ufw => places::counted(&self.world, "iptables -S ufw-user-input | grep DROP"),
+        }
     }
 }
 
