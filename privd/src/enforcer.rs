@@ -109,7 +109,7 @@ impl Enforcer {
         let quota = Bucket::new(config.max_new_blocks_per_minute(), now.steady);
         let state = Snapshot {
             firewall: engine.name(),
-            blocks: Shared::new(records.blocks.into_iter().collect()),
+            blocks: Shared::new(records.blocks),
             ended: Shared::new(records.ended),
             immune: Shared::new(records.immune),
             protected: Arc::default(),
@@ -377,7 +377,7 @@ impl Enforcer {
             self.note(now, changed.collect());
         }
         self.publish();
-        self.retire();
+        self.retire(now);
         // Last: with many connections it takes a while, and what is blocked is known by now.
         let (targets, words): (Vec<Target>, Vec<&mut Text>) = batch.standing().unzip();
         let problems = self.engine.cut(&targets);

@@ -11,6 +11,7 @@ use crate::batch::{Batch, Why};
 use crate::clock::Now;
 use crate::enforcer::Enforcer;
 use crate::judgement::MEMORY;
+use crate::snapshot::Snapshot;
 use firewall::Effect;
 use ledger::{Entry, Live};
 
@@ -52,14 +53,24 @@ impl Enforcer {
         self.looked = now.steady;
         self.look_took = (self.clock)().steady.saturating_sub(started);
         self.publish();
-        self.retire();
+        self.retire(now);
     }
 
-    /// Once every block is in force here, the engine before lets go of its own.
-    pub(crate) fn retire(&mut self) {
-        let whole = self.state.problem.is_none() && self.state.blocks.read().missing().is_empty();
-        let Some(mut before) = self.retiring.take_if(|_| whole && self.adopted) else { return };
-        if let Err(problem) = before.retire() {
+    /// Once every block is in force here, and stays so, the engine before lets go of its own.
+    pub(crate) fn retire(&mut self, now: Now) {
+        let whole =
+            |state: &Snapshot| state.problem.is_none() && state.blocks.read().missing().is_empty();
+        if self.retiring.is_none() || !self.adopted || !whole(&self.state) {
+            return;
+        }
+        let confirmed = self.engine.confirm();
+        self.judge(now);
+        self.publish();
+        if !whole(&self.state) {
+            return;
+        }
+        let Some(mut before) = self.retiring.take() else { return };
+        if let Err(problem) = confirmed.and_then(|()| before.retire()) {
             warn!(self.log, "what another engine held stays for now"; "engine" => before.name(),
                 "why" => %problem);
             self.retiring = Some(before);

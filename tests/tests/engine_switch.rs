@@ -73,6 +73,8 @@ fn kills_in_the_middle_of_a_switch_let_no_packet_through() {
             random.pause(if number % 2 == 0 { 150 } else { 1_000 });
             privd.kill().unwrap();
             privd.wait().unwrap();
+            let log = world.read("privd.log");
+            assert!(!log.contains("the ledger is set aside"), "{number}: {log}");
             // The way there, and the way back from half of it.
             if random.from(0..3) > 0 {
                 next = other(next);
@@ -120,7 +122,7 @@ fn world(engine: Engine) -> World {
 
 fn choose(world: &mut World, engine: Engine) {
     world.engine = engine;
-    world.configure("", "");
+    world.configure("reconcile-every = \"1s\"", "");
 }
 
 fn block_all(world: &World, knocks: &Knocks) {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use clap::ValueEnum;
 use protocol::{BlockInfo, List, Page, Target, Until, Untrusted};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::ctl::hits::Hits;
 use crate::ctl::output::{Line, Output, bad};
@@ -84,9 +84,11 @@ pub(super) async fn list(
     let targets: Vec<Target> = blocks.iter().map(|block| block.target).collect();
     let hits = Hits::read(privd, &targets).await?;
     arguments.sort(&mut blocks, &hits);
-    let rows: Vec<Row> = blocks.iter().map(|block| Row::new(block, &hits, now)).collect();
+    let rows = Rows { blocks: &blocks, hits: &hits, now };
     let columns = (!arguments.wide).then(|| output.columns());
-    output.print(&rows, &lines(&blocks, total, &hits, now, columns))?;
+    let lines =
+        if output.is_json() { Vec::new() } else { lines(&blocks, total, &hits, now, columns) };
+    output.print(&rows, &lines)?;
     Ok(Done::Well)
 }
 
@@ -187,6 +189,19 @@ fn lines(
 
 fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { Untrusted(text).to_string() }
+}
+
+/// All as JSON, made one by one while they are printed, and only then: there may be a million.
+struct Rows<'a> {
+    blocks: &'a [BlockInfo],
+    hits: &'a Hits,
+    now: u64,
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.blocks.iter().map(|block| Row::new(block, self.hits, self.now)))
+    }
 }
 
 /// One block as JSON.

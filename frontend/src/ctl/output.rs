@@ -79,6 +79,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether JSON is asked for; lines that are many need not be made then.
+    pub(super) const fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// How wide a table may be.
     #[expect(clippy::unused_self, reason = "stands beside print")]
     pub(super) fn columns(&self) -> usize {

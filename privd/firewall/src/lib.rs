@@ -76,6 +76,14 @@ pub trait Firewall: Send {
     /// The same where it is known without asking for all of it, which may take a minute.
     fn known(&mut self) -> Vec<Found>;
 
+    /// Reads back once more while nobody else is at work, not even what an earlier run of ours began.
+    ///
+    /// # Errors
+    /// Somebody is, or as [`Firewall::look`].
+    fn confirm(&mut self) -> Result<(), Text> {
+        self.look()
+    }
+
     /// Takes everything of ours out: another engine holds the blocks now.
     ///
     /// # Errors

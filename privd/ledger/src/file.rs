@@ -190,8 +190,8 @@ mod tests {
         let reopened = Ledger::open(&path).unwrap();
         let records = &reopened.1;
         assert_eq!(records.blocks.len(), 3);
-        assert!(records.blocks.contains(&live(targets[0], "two")));
-        assert!(records.blocks.contains(&live(targets[3], "one")));
+        assert_eq!(records.blocks.get(targets[0]), Some(&live(targets[0], "two")));
+        assert_eq!(records.blocks.get(targets[3]), Some(&live(targets[3], "one")));
         assert_eq!(records.ended, HashMap::from([(targets[1], ended)]));
         assert_eq!(records.immune, BTreeMap::from([(targets[1], 99)]));
         assert!(!records.adopted, "only when it is said");

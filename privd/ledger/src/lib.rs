@@ -50,8 +50,8 @@ pub struct Ended {
 /// Everything that the ledger holds.
 #[derive(Debug, Default)]
 pub struct Records {
-    /// Live blocks, in no order.
-    pub blocks: Vec<Live>,
+    /// Live blocks.
+    pub blocks: Blocks,
     /// Ended ones.
     pub ended: HashMap<Target, Ended>,
     /// Until when alerts cannot put a target back.

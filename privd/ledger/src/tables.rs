@@ -58,11 +58,10 @@ pub(crate) fn read(database: &Database) -> Result<Records, redb::Error> {
         Records { adopted: !transaction.open_table(ADOPTED)?.is_empty()?, ..Records::default() };
     let mut texts = HashSet::new();
     let table = transaction.open_table(BLOCKS)?;
-    records.blocks.reserve_exact(usize::try_from(table.len()?).unwrap_or_default());
     for row in table.iter()? {
         let (key, value) = row?;
         let Ok(target) = key.value().parse() else { continue };
-        records.blocks.push(live(target, value.value(), &mut texts));
+        records.blocks.insert(live(target, value.value(), &mut texts));
     }
     for row in transaction.open_table(ENDED)?.iter()? {
         let (key, value) = row?;

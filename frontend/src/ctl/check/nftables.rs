@@ -70,13 +70,11 @@ fn flushes(text: &str) -> bool {
 /// What a flowtable has taken over no longer comes by where the table looks
 /// (docs.kernel.org/networking/nf_flowtable.html).
 pub(super) fn flowtables(_: &Host) -> Findings {
-    let ruleset = ruleset()?;
-    let lines = ruleset.lines().filter_map(|line| line.trim_start().strip_prefix("flowtable "));
-    let mut findings: Vec<Finding> = lines
+    let mut findings: Vec<Finding> = flowtables_of(&ruleset()?)
         .map(|name| {
             Finding::note(format!(
                 "`{}` carries forwarded connections past every block until they end",
-                shown(name.trim_end_matches(" {"))
+                shown(name)
             ))
         })
         .collect();
@@ -84,6 +82,11 @@ pub(super) fn flowtables(_: &Host) -> Findings {
         findings.push(Finding::ok("none: forwarded connections are blocked too"));
     }
     Ok(findings)
+}
+
+/// Their names.
+fn flowtables_of(ruleset: &str) -> impl Iterator<Item = &str> {
+    ruleset.lines().filter_map(|line| line.strip_prefix("\tflowtable ")?.strip_suffix(" {"))
 }
 
 pub(super) fn ufw_beside(_: &Host) -> Findings {
@@ -125,6 +128,14 @@ mod tests {
             assert!(finding.message.contains(words), "{finding:?}");
             assert_eq!(finding.mend.is_some(), state == State::Problem);
         }
+    }
+
+    #[test]
+    fn a_flowtable_is_found_in_any_table() {
+        let ruleset = "table inet webhookd {\n\tset v4_32 {\n\t}\n}\ntable inet own {\n\
+            \tflowtable fast {\n\t\thook ingress priority filter\n\t\tdevices = { eth0 }\n\t}\n\
+            \tchain forward {\n\t\tip protocol tcp flow add @fast\n\t}\n}\n";
+        assert_eq!(flowtables_of(ruleset).collect::<Vec<_>>(), ["fast"]);
     }
 
     #[test]

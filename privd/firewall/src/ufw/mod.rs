@@ -310,8 +310,19 @@ impl Firewall for Ufw {
         self.view = self.read(true, Some(&held)).ok();
     }
 
+    fn confirm(&mut self) -> Result<(), Text> {
+        // Held by a ufw of ours, too, that has outlived its privd.
+        let held = self.hold(MOMENT).map_err(Trouble::words)?;
+        self.view = Some(self.read(true, Some(&held)).map_err(Trouble::words)?);
+        Ok(())
+    }
+
     fn retire(&mut self) -> Result<(), Text> {
-        self.view = self.read(false, None).ok();
+        if (0..files::RULES.len()).all(|which| !Path::new(files::path(which)).exists()) {
+            // Not installed.
+            return Ok(());
+        }
+        self.confirm()?;
         let ours: Vec<Change> =
             self.found().into_iter().map(|found| Change::Lift(found.target)).collect();
         let effects = self.apply(&ours);
