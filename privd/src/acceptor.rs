@@ -10,9 +10,10 @@ use std::time::Duration;
 use logging::Journal;
 use slog::error;
 
-use crate::config::Frontend;
+use policy::config::Frontend;
 use crate::enforcer::Order;
-use crate::peer::{Peer, Role};
+use crate::peer::Peer;
+use policy::Role;
 use crate::reload::Reload;
 use crate::session::{STACK, Session};
 use crate::snapshot::Published;

@@ -17,9 +17,9 @@ use slog::{Logger, error};
 use crate::audit;
 use crate::batch::{Batch, Plan};
 use crate::clock::{Clock, Now};
-use crate::config::Config;
+use policy::config::Config;
 use crate::peer::Peer;
-use crate::quota::Bucket;
+use policy::quota::Bucket;
 use crate::reconcile::UPKEEP_PAUSE;
 use crate::recover;
 use crate::snapshot::{Published, Shared, Snapshot};
@@ -79,8 +79,9 @@ pub struct Enforcer {
     /// When the last look began, and how long it took.
     pub(crate) looked: Duration,
     pub(crate) look_took: Duration,
-    /// The engine that held the blocks before, until all of them are in force in this one.
-    pub(crate) retiring: Option<Box<dyn Firewall>>,
+    /// The engine that held the blocks before, until all of them are in force in this one; and what
+    /// it said last of why it keeps them.
+    pub(crate) retiring: Option<(Box<dyn Firewall>, Text)>,
     /// Not before this is anything done that nobody asked for.
     pub(crate) next_upkeep: Duration,
     /// Whether a look found reason to go through all blocks.
@@ -149,7 +150,7 @@ impl Enforcer {
     /// Before anybody is served: has the engine put in force at once what the ledger says, and lets
     /// another engine's rules go when all of it is.
     pub fn load(&mut self, other: Box<dyn Firewall>) {
-        self.retiring = Some(other);
+        self.retiring = Some((other, Text::default()));
         let now = (self.clock)();
         if !self.adopted || !self.state.config.enforce {
             return;

@@ -4,8 +4,8 @@
 use ledger::Live;
 use protocol::{Block, Enforced, Outcome, ProtectedNet, Shown, Target, Term, Text, Until, Verdict};
 
-use crate::peer::Role;
-use crate::policy::{self, Asker, Denial};
+use policy::Role;
+use policy::{self, Asker, Denial};
 use crate::snapshot::Snapshot;
 
 /// What one target needs, as far as policy and ledger say.

@@ -11,14 +11,10 @@ pub mod audit;
 pub mod batch;
 pub mod cli;
 pub mod clock;
-pub mod config;
 pub mod enforcer;
 pub mod judgement;
 pub mod listener;
 pub mod peer;
-pub mod policy;
-pub mod protected;
-pub mod quota;
 pub mod reconcile;
 pub mod record;
 pub mod recover;
@@ -41,7 +37,7 @@ use slog::{Logger, error, info};
 
 use crate::acceptor::Acceptor;
 pub use crate::cli::{Invocation, Options};
-use crate::config::{Config, Engine};
+use policy::config::{Config, Engine};
 use crate::enforcer::{End, Enforcer, Order};
 use crate::listener::Listener;
 use crate::reload::Reload;
@@ -202,10 +198,10 @@ pub enum StartError {
     Usage(#[from] lexopt::Error),
     /// The configuration file.
     #[error(transparent)]
-    Config(#[from] config::ConfigError),
+    Config(#[from] policy::config::ConfigError),
     /// The account.
     #[error(transparent)]
-    User(#[from] config::UserError),
+    User(#[from] policy::config::UserError),
     /// A program that will be needed, and the packages of those that are.
     #[error("{0} is missing: `apt install {1}`")]
     Missing(&'static str, &'static str),

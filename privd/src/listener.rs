@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chown};
 
-use crate::config::Frontend;
+use policy::config::Frontend;
 
 /// A listening socket, and the path to remove at the end if it was made here.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 
 use logging::Asker;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use policy::Role;
+use policy::config::Frontend;
 use protocol::Request;
-
-use crate::config::Frontend;
 
 /// A peer and what it may ask. The credentials are those of `connect(2)` (unix(7), `SO_PEERCRED`).
 #[derive(Clone, Copy, Debug)]
@@ -21,15 +21,6 @@ pub struct Peer {
     pub pid: i32,
     /// What it may ask.
     pub role: Role,
-}
-
-/// What a peer may ask.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Role {
-    /// webhookd: `Block`, without taking rules over, and `Status`.
-    Frontend,
-    /// uid 0: every verb.
-    Operator,
 }
 
 impl Peer {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{BlockInfo, Target, Text, Until};
+use protocol::{BlockInfo, MAX_TARGETS, Target, Text, Until};
 use slog::{info, warn};
 
 use crate::batch::{Batch, Why};
@@ -69,11 +69,13 @@ impl Enforcer {
         if !whole(&self.state) {
             return;
         }
-        let Some(mut before) = self.retiring.take() else { return };
+        let Some((mut before, said)) = self.retiring.take() else { return };
         if let Err(problem) = confirmed.and_then(|()| before.retire()) {
-            warn!(self.log, "what another engine held stays for now"; "engine" => before.name(),
-                "why" => %problem);
-            self.retiring = Some(before);
+            if problem != said {
+                warn!(self.log, "what another engine held stays for now"; "engine" => before.name(),
+                    "why" => %problem);
+            }
+            self.retiring = Some((before, problem));
         }
     }
 
@@ -201,11 +203,12 @@ impl Enforcer {
         }
     }
 
-    /// Live blocks of what is protected.
+    /// Live blocks of what is protected, as many as one reply can tell of.
     pub(crate) fn to_be_spared(&self) -> Vec<Target> {
         let blocks = self.state.blocks.read();
         let targets = blocks.iter().map(|live| live.info.target);
-        targets.filter(|target| self.state.protected.covers(*target).is_some()).collect()
+        let protected = targets.filter(|target| self.state.protected.covers(*target).is_some());
+        protected.take(MAX_TARGETS).collect()
     }
 
     /// Adds to a batch what is due: beside other work it costs no run of its own.

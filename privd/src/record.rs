@@ -6,7 +6,7 @@ use protocol::Text;
 use slog::{error, warn};
 
 use crate::enforcer::Enforcer;
-use crate::protected::Protected;
+use policy::protected::Protected;
 use ledger::Entry;
 
 impl Enforcer {

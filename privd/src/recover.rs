@@ -8,7 +8,7 @@ use std::path::Path;
 use protocol::Target;
 use slog::{Logger, error, info, warn};
 
-use crate::config::{Config, Engine};
+use policy::config::{Config, Engine};
 use crate::{StartError, clock};
 use firewall::nft::Nft;
 use firewall::ufw::files::{self, RULES, RulesFiles, Unreadable};

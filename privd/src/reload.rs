@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use protocol::{Reloaded, Reply, Text};
 use slog::{Logger, error, info};
 
-use crate::config::Config;
+use policy::config::Config;
 use crate::enforcer::{Answer, Order};
 
 /// Reads the file, and has the enforcer obey it.

@@ -1,13 +1,13 @@
 //! What requests need, target by target: policy, quota and ledger asked, nothing changed yet.
 
-use protocol::{Block, Lift, LiftOutcome, Outcome, Target, Text, Unblock, Which};
+use protocol::{Block, Lift, MAX_TARGETS, LiftOutcome, Outcome, Target, Text, Unblock, Which};
 
 use crate::batch::{Batch, Plan, Why, new_block};
 use crate::clock::Now;
 use crate::enforcer::Enforcer;
 use crate::judgement::Need;
-use crate::peer::{Peer, Role};
-use crate::policy::Asker;
+use crate::peer::Peer;
+use policy::{Asker, Role};
 
 impl Enforcer {
     /// Decides what one target needs.
@@ -66,11 +66,11 @@ impl Enforcer {
     pub(crate) fn plan_lifts(&self, now: Now, unblock: &Unblock, batch: &mut Batch) -> Vec<Target> {
         let blocks = self.state.blocks.read();
         let targets: Vec<Target> = match &unblock.which {
-            Which::All => blocks.iter().map(|live| live.info.target).collect(),
+            Which::All => blocks.iter().take(MAX_TARGETS).map(|live| live.info.target).collect(),
             Which::Targets(targets) => targets.as_slice().to_vec(),
             Which::Rule(name) => {
                 let of_it = blocks.iter().filter(|live| live.info.rule_name == *name);
-                of_it.map(|live| live.info.target).collect()
+                of_it.take(MAX_TARGETS).map(|live| live.info.target).collect()
             }
         };
         let until = now.wall.saturating_add(u64::from(unblock.immune_for));

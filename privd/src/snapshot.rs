@@ -8,9 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use protocol::{Durations, Enforced, Target, Text};
 
 use crate::clock;
-use crate::config::Config;
-use crate::policy::{self, Immune};
-use crate::protected::Protected;
+use policy::config::Config;
+use policy::{self, Immune};
+use policy::protected::Protected;
 use firewall::Stamp;
 use ledger::{Blocks, Ended};
 

@@ -200,7 +200,7 @@ pub struct Unblock {
     pub immune_for: u32,
 }
 
-/// Which blocks are to be lifted.
+/// Which blocks are to be lifted; of those that a word means, [`MAX_TARGETS`] at a time.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Which {
     /// Every one.
@@ -325,7 +325,8 @@ pub struct Shown {
 pub enum Reloaded {
     /// Its policy is in force.
     Done {
-        /// What became of each live block that has become protected.
+        /// What became of each live block that has become protected; of [`MAX_TARGETS`] at most, and
+        /// those after them are lifted all the same.
         lifted: Vec<Lift>,
     },
     /// It cannot be used, and why; the old policy stays in force.

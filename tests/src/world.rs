@@ -419,7 +419,7 @@ impl World {
     pub fn spawn(&self, log: &str, program: &[&str]) -> Child {
         let log = File::create(self.directory.path().join(log)).unwrap();
         let mut command = self.confined.command(program);
-        command.env("TZ", FAR_FROM_UTC);
+        command.env("TZ", FAR_FROM_UTC).envs(environment());
         command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }
 
@@ -451,6 +451,13 @@ impl Drop for World {
             let _ = daemon.wait();
         }
     }
+}
+
+/// What the units set: the daemons are measured with it, too.
+fn environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    const UNIT: &str = include_str!("../../packaging/systemd/webhook-privd.service");
+    let lines = UNIT.lines().filter_map(|line| line.strip_prefix("Environment="));
+    lines.flat_map(str::split_whitespace).filter_map(|one| one.split_once('='))
 }
 
 /// The folder of the daemons' binaries: `WEBHOOKD_BIN_DIR`, or built here once.

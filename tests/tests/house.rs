@@ -36,12 +36,13 @@ fn sources(folder: &str) -> Vec<Source> {
 }
 
 /// Everything but tests; what runs as root comes first.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     "privd/src",
     "privd/firewall/src",
     "privd/hosttext/src",
     "privd/ledger/src",
     "privd/nftables/src",
+    "privd/policy/src",
     "privd/privilege/src",
     "protocol/src",
     "protocol/logging/src",
@@ -50,7 +51,7 @@ const FOLDERS: [&str; 9] = [
 
 #[test]
 fn each_part_that_runs_as_root_stays_small() {
-    for (folder, most) in FOLDERS.into_iter().zip([2_500, 1_500, 1_000, 500, 1_000, 500]) {
+    for (folder, most) in FOLDERS.into_iter().zip([2_250, 1_650, 1_000, 500, 1_000, 750, 250]) {
         let lines: usize = sources(folder).iter().map(|source| source.code.len()).sum();
         assert!(lines <= most, "{folder} has {lines} lines of code: then it is two jobs");
     }
@@ -105,12 +106,11 @@ fn neither_side_knows_the_other() {
     let manifest =
         |package: &str| fs::read_to_string(root.join(package).join("Cargo.toml")).unwrap();
     assert!(!manifest("frontend").contains("\nprivd"));
-    for package in ["privd", "privd/firewall", "privd/hosttext", "privd/ledger"] {
-        assert!(!manifest(package).contains("\nfrontend"), "{package}");
-    }
-    for package in ["firewall", "hosttext", "ledger"] {
+    assert!(!manifest("privd").contains("\nfrontend"));
+    for package in ["firewall", "hosttext", "ledger", "nftables", "policy", "privilege"] {
+        let manifest = manifest(&format!("privd/{package}"));
         // A part knows nothing of what it is a part of.
-        assert!(!manifest(&format!("privd/{package}")).contains("\nprivd"), "{package}");
+        assert!(!manifest.contains("\nfrontend") && !manifest.contains("\nprivd"), "{package}");
     }
     assert!(!manifest("protocol").contains("workspace.dependencies.privd"));
 }

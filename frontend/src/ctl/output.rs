@@ -54,6 +54,11 @@ impl From<&Self> for Line {
     }
 }
 
+/// What is said while it goes on. Standard output is for what came of it.
+pub(super) fn progress(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Of a section or of columns.
 pub(super) fn heading(text: &str) -> String {
     painted(Style::new().bold(), text)

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Lift, LiftOutcome, Target, Targets, Text, Unblock, Untrusted, Which};
+use protocol::{Lift, LiftOutcome, MAX_TARGETS, Target, Targets, Text, Unblock, Untrusted, Which};
 use serde::Serialize;
 
-use crate::ctl::output::{Output, bad};
+use crate::ctl::output::{Output, bad, progress};
 use crate::ctl::{CtlError, Done, list, rule, seconds, target};
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
 use crate::times;
@@ -62,8 +62,7 @@ pub(super) async fn unblock(
         None if arguments.all => Which::All,
         None => Which::Targets(Targets::try_from(arguments.targets.clone())?),
     };
-    let request = Unblock { event: new_event(), which, immune_for: arguments.immune_for };
-    let lifts = privd.unblock(request).await?;
+    let lifts = lift(privd, &which, arguments.immune_for).await?;
     if let (Some(name), []) = (&arguments.rule, &*lifts) {
         return Err(no_such_rule(name, privd).await?);
     }
@@ -71,6 +70,26 @@ pub(super) async fn unblock(
     output.print(&rows, &lines(&lifts, arguments))?;
     let failed = lifts.iter().any(|lift| lift.outcome == LiftOutcome::Failed);
     Ok(if failed { Done::Failed } else { Done::Well })
+}
+
+/// What a word means is lifted [`MAX_TARGETS`] at a time, so that alerts are obeyed in between.
+async fn lift(
+    privd: &PrivdClient,
+    which: &Which,
+    immune_for: u32,
+) -> Result<Vec<Lift>, PrivdError> {
+    let mut all = Vec::new();
+    loop {
+        let request = Unblock { event: new_event(), which: which.clone(), immune_for };
+        let lifts = privd.unblock(request).await?;
+        let whole = lifts.len() == MAX_TARGETS && !matches!(which, Which::Targets(_));
+        let more = whole && lifts.iter().all(|lift| lift.outcome == LiftOutcome::Lifted);
+        all.extend(lifts);
+        if !more {
+            return Ok(all);
+        }
+        progress(&format!("{} lifted so far", all.len()));
+    }
 }
 
 /// A name that is written wrong would leave blocks in force in silence.

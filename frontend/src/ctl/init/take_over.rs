@@ -10,6 +10,7 @@ use protocol::{
 use serde::Serialize;
 
 use crate::ctl::explained;
+use crate::ctl::output::progress;
 use crate::ctl::outside::Unreadable;
 use crate::ctl::rules::Rule;
 use crate::privd_client::{PrivdClient, PrivdError, new_event};
@@ -206,11 +207,6 @@ fn consents(denies: &[Deny]) -> bool {
 /// Whether somebody is there who can be asked: not a script, nor who reads the report from a file.
 pub(super) fn somebody_is_there() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal()
-}
-
-/// What is said while it goes on. Standard output is for the report.
-fn progress(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 const AGAIN: &str = "sudo webhookctl init --from-guide --take-over";

@@ -220,11 +220,15 @@ impl Firewall for Nft {
         let elements: Vec<Element> =
             blocks.iter().map(|(target, mark)| block(*target, *mark)).collect();
         let needed = elements.iter().map(|element| Set::of(element.target)).collect();
-        let mut load = || {
+        let mut load = || -> Result<(), Trouble> {
             let mut kernel = Connection::open()?;
             // Those of an earlier run too: what is in them and in no ledger goes.
             self.sets.extend(kernel.sets()?);
             let sets = &self.sets | &needed;
+            if sets.is_empty() {
+                // No block, and none of an earlier run: the table comes with the first.
+                return Ok(());
+            }
             self.change(&mut kernel, &sets, |kernel, generation| {
                 kernel.replace(generation, sets.iter().copied(), &elements)
             })

@@ -1,4 +1,11 @@
 //! What may be blocked, and as what: pure decisions over values.
+//!
+//! The values are what root's [`config`] says, what is [`protected`], and how much the frontend may
+//! ask for ([`quota`]).
+
+pub mod config;
+pub mod protected;
+pub mod quota;
 
 use std::collections::BTreeMap;
 use std::iter::successors;
@@ -9,8 +16,16 @@ use ipnet::{IpNet, Ipv6Net};
 use protocol::{Refusal, Target, Term};
 
 use crate::config::Config;
-use crate::peer::Role;
 use crate::protected::Protected;
+
+/// What a peer may ask.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// webhookd: `Block`, without taking rules over, and `Status`.
+    Frontend,
+    /// uid 0: every verb.
+    Operator,
+}
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
