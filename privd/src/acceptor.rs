@@ -10,13 +10,13 @@ use std::time::Duration;
 use logging::Journal;
 use slog::error;
 
-use policy::config::Frontend;
 use crate::enforcer::Order;
 use crate::peer::Peer;
-use policy::Role;
 use crate::reload::Reload;
 use crate::session::{STACK, Session};
 use crate::snapshot::Published;
+use policy::Role;
+use policy::config::Frontend;
 
 /// Hands each connection of a known peer to a thread of its own.
 pub struct Acceptor {

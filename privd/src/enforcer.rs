@@ -17,14 +17,14 @@ use slog::{Logger, error};
 use crate::audit;
 use crate::batch::{Batch, Plan};
 use crate::clock::{Clock, Now};
-use policy::config::Config;
 use crate::peer::Peer;
-use policy::quota::Bucket;
 use crate::reconcile::UPKEEP_PAUSE;
 use crate::recover;
 use crate::snapshot::{Published, Shared, Snapshot};
 use firewall::{Change, Firewall, pulse};
 use ledger::{Ledger, Records};
+use policy::config::Config;
+use policy::quota::Bucket;
 
 /// What the enforcer is asked to do.
 pub enum Order {

@@ -4,9 +4,9 @@
 use ledger::Live;
 use protocol::{Block, Enforced, Outcome, ProtectedNet, Shown, Target, Term, Text, Until, Verdict};
 
+use crate::snapshot::Snapshot;
 use policy::Role;
 use policy::{self, Asker, Denial};
-use crate::snapshot::Snapshot;
 
 /// What one target needs, as far as policy and ledger say.
 #[derive(Debug)]

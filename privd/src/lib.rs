@@ -37,7 +37,6 @@ use slog::{Logger, error, info};
 
 use crate::acceptor::Acceptor;
 pub use crate::cli::{Invocation, Options};
-use policy::config::{Config, Engine};
 use crate::enforcer::{End, Enforcer, Order};
 use crate::listener::Listener;
 use crate::reload::Reload;
@@ -46,6 +45,7 @@ use firewall::nft::Nft;
 use firewall::program::Program;
 use firewall::ufw::Ufw;
 use ledger::{Ledger, LedgerError, Records};
+use policy::config::{Config, Engine};
 use protocol::Text;
 
 /// Starts the daemon and works until SIGTERM. Each line of the start is a condition: what does not

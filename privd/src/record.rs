@@ -6,8 +6,8 @@ use protocol::Text;
 use slog::{error, warn};
 
 use crate::enforcer::Enforcer;
-use policy::protected::Protected;
 use ledger::Entry;
+use policy::protected::Protected;
 
 impl Enforcer {
     /// Makes an entry durable, and then the state that everyone reads.

@@ -8,12 +8,12 @@ use std::path::Path;
 use protocol::Target;
 use slog::{Logger, error, info, warn};
 
-use policy::config::{Config, Engine};
 use crate::{StartError, clock};
 use firewall::nft::Nft;
 use firewall::ufw::files::{self, RULES, RulesFiles, Unreadable};
 use firewall::{Firewall, Mark};
 use ledger::{Ledger, Live};
+use policy::config::{Config, Engine};
 
 /// Restores ufw's rules files where they are damaged; with nftables, puts the ledger's blocks in force.
 ///

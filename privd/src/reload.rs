@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use protocol::{Reloaded, Reply, Text};
 use slog::{Logger, error, info};
 
-use policy::config::Config;
 use crate::enforcer::{Answer, Order};
+use policy::config::Config;
 
 /// Reads the file, and has the enforcer obey it.
 pub struct Reload {

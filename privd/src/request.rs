@@ -1,6 +1,6 @@
 //! What requests need, target by target: policy, quota and ledger asked, nothing changed yet.
 
-use protocol::{Block, Lift, MAX_TARGETS, LiftOutcome, Outcome, Target, Text, Unblock, Which};
+use protocol::{Block, Lift, LiftOutcome, MAX_TARGETS, Outcome, Target, Text, Unblock, Which};
 
 use crate::batch::{Batch, Plan, Why, new_block};
 use crate::clock::Now;

@@ -330,7 +330,7 @@ const MAX_LOAD: usize = 20_480;
 /// A block of one target counts as so many, so that places for other requests are left.
 const LEAST_WEIGHT: usize = 64;
 /// Bytes of stack of a connection's thread.
-pub const STACK: usize = 256 << 10;
+pub const STACK: usize = policy::config::STACK;
 
 #[cfg(test)]
 mod tests {

@@ -8,11 +8,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use protocol::{Durations, Enforced, Target, Text};
 
 use crate::clock;
-use policy::config::Config;
-use policy::{self, Immune};
-use policy::protected::Protected;
 use firewall::Stamp;
 use ledger::{Blocks, Ended};
+use policy::config::Config;
+use policy::protected::Protected;
+use policy::{self, Immune};
 
 /// The state after the enforcer's last change or look.
 #[derive(Clone, Debug)]

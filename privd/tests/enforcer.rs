@@ -18,10 +18,11 @@ use firewall::ufw::view::FileStates;
 use firewall::{Allowed, Change, Effect, Firewall, Found, Mark, Stamp};
 use ledger::Ledger;
 use logging::{Audit, Journal};
+use policy::Role;
+use policy::config::Config;
 use privd::clock::Now;
-use privd::config::Config;
 use privd::enforcer::{Enforcer, Order};
-use privd::peer::{Peer, Role};
+use privd::peer::Peer;
 use protocol::{
     Block, EventId, Lift, Outcome, Reloaded, Reply, Shown, Target, Targets, Term, Text, Unblock,
     Until, Which,

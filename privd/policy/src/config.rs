@@ -296,6 +296,9 @@ const OTHERS_MAY_WRITE: u32 = 0o022;
 /// Bytes of configuration that are read at most.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// Bytes of stack with which a thread can read any file, however deep it is nested.
+pub const STACK: usize = 256 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,7 +313,7 @@ mod tests {
             format!("[{}]", ["a"; 100_000].join(".")),
         ] {
             let parse = move || parse(&text).is_err();
-            let thread = std::thread::Builder::new().stack_size(crate::session::STACK);
+            let thread = std::thread::Builder::new().stack_size(STACK);
             assert!(thread.spawn(parse).unwrap().join().unwrap());
         }
     }
