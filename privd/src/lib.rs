@@ -138,7 +138,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
 /// The engine that is to hold the blocks, and the other one, which may hold some yet.
 fn engines(config: &Config, log: &Logger) -> (Box<dyn Firewall>, Box<dyn Firewall>) {
     let ufw = Box::new(Ufw::new(config.cut_connections, &config.ledger.0, log.clone()));
-    let nft = Box::new(Nft::new(log.clone()));
+    let nft = Box::new(Nft::new(&config.ledger.0, log.clone()));
     match config.firewall {
         Engine::Ufw => (ufw, nft),
         Engine::Nftables => (nft, ufw),

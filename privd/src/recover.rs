@@ -82,7 +82,7 @@ fn load_blocks(config: &Config, log: &Logger) -> Result<(), StartError> {
         return Ok(());
     }
     let due = due(records.blocks.iter(), clock::now().wall);
-    Nft::new(log.clone()).load(&due).map_err(StartError::NotLoaded)?;
+    Nft::new(path, log.clone()).load(&due).map_err(StartError::NotLoaded)?;
     info!(log, "blocks are in nftables again"; "blocks" => due.len());
     Ok(())
 }

@@ -116,6 +116,22 @@ fn ufws_reload_reset_and_end_let_no_packet_through_and_leave_the_table_alone() {
 }
 
 #[test]
+fn the_newest_whole_rules_of_ufw_are_kept_for_the_next_boot() {
+    let world = world("");
+    let copy = |name: &str| {
+        std::fs::read_to_string(world.path(&format!("state/{name}"))).unwrap_or_default()
+    };
+    world.ufw("allow 8080/tcp");
+    for name in ["user.rules", "user6.rules"] {
+        until("the copy has the new rule", 10, || copy(name).contains("--dport 8080"));
+    }
+    // One that is cut short is not the newest whole one.
+    world.server.sh("truncate --size=40 /etc/ufw/user.rules");
+    world.block("198.51.100.1");
+    assert!(copy("user.rules").contains("--dport 8080"), "{}", copy("user.rules"));
+}
+
+#[test]
 fn the_tables_of_others_stay_as_they_are() {
     let mut world = world("");
     world.server.sh("nft -f - <<END

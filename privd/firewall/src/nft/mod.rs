@@ -7,6 +7,7 @@
 mod allowed;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
@@ -40,15 +41,15 @@ pub struct Nft {
 }
 
 impl Nft {
-    /// The engine; touches nothing yet.
-    pub fn new(log: Logger) -> Self {
+    /// The engine of the daemon with this ledger; touches nothing yet.
+    pub fn new(ledger: &Path, log: Logger) -> Self {
         Self {
             sets: BTreeSet::new(),
             made: None,
             stands: false,
             generation: 0,
             others: true,
-            allowed: AllowedSources::default(),
+            allowed: AllowedSources::new(ledger),
             log,
         }
     }
@@ -273,7 +274,7 @@ impl Firewall for Nft {
     }
 
     fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
-        self.allowed.read()
+        self.allowed.read(&self.log)
     }
 
     fn apply(&mut self, changes: &[Change]) -> Vec<Effect> {
