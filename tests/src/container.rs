@@ -106,7 +106,8 @@ impl Container {
         let leader = self.running.leader.to_string();
         Command::new("nsenter")
             .args(["--all", "--target", &leader, "env", "-i", PATH, "LC_ALL=C"])
-            .args(["sh", "-ec", script])
+            // What hangs there is a failure with the script's name.
+            .args(["timeout", "--kill-after=5", LONGEST, "sh", "-ec", script])
             .stdin(Stdio::null())
             .output()
             .unwrap()
@@ -347,6 +348,8 @@ const HIGHER: &str = "
     dpkg-deb --build -Znone higher >/dev/null; rm -r higher
 ";
 
+/// Seconds that a script may take; the longest installs a package and starts everything.
+const LONGEST: &str = "300";
 /// For a connection to open.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -84,13 +84,18 @@ own.connect(('::ffff:{address}', 4444))"
     };
     let to = [connect("203.0.113.7"), connect("10.9.0.2")];
     let attempts = [&*to[0], &*to[1]];
-    let reached = || {
+    // Kept open: a listener that has become a closed connection has systemd 252 start webhookd without
+    // a pause, and no stop of the socket ever has its turn (seen).
+    let mut open = Vec::new();
+    let mut reached = || {
         [&outside, &kibana].map(|listener| {
             listener.set_nonblocking(true).unwrap();
-            listener.accept().is_ok()
+            let reached = listener.accept();
+            let is = reached.is_ok();
+            open.extend(reached);
+            is
         })
     };
-    // Together: what became of the listener starts webhookd again, which cancelled a stop of that alone.
     let renew = "systemctl stop webhookd.socket webhookd; systemctl start webhookd.socket";
     for (number, attempt) in attempts.iter().enumerate() {
         probe.machine.sh(renew);
