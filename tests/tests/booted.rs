@@ -214,7 +214,9 @@ fn rules_files_that_were_renamed_away_are_written_again() {
     // One that adds a line, and takes our block away.
     machine.sh("sed -i -e '$ a #' -e '/203.0.113.7/d' /etc/ufw/user.rules /etc/ufw/user6.rules");
     machine.sh("iptables -D ufw-user-input -s 203.0.113.7 -j DROP");
-    assert_eq!(machine.block("198.51.100.9").outcomes(), ["blocked"]);
+    // The one who ends over this may have put it in force: then the next one, asked again, finds it so.
+    let outcomes = machine.block("198.51.100.9").outcomes();
+    assert!(outcomes == ["blocked"] || outcomes == ["already-blocked"], "{outcomes:?}");
     until("the block is in force again", 20, || {
         let kernel = machine.sh("iptables -S ufw-user-input");
         let rules = machine.sh("cat /etc/ufw/user.rules");
