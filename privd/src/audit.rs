@@ -5,9 +5,9 @@ use logging::{Action, Journal};
 use crate::batch::{Item, Why};
 use firewall::Effect;
 
-/// One line for each block that ends, and one for all that were put back. Whether something failed.
+/// A line for each block that ends, and one for all that were put back. Whether something failed.
 pub fn upkeep(journal: &Journal, items: &[Item]) -> bool {
-    let mut missing = Vec::new();
+    let (mut missing, mut ended) = (Vec::new(), Vec::new());
     let mut failed = false;
     let unasked = items.iter().filter(|item| !matches!(item.why, Why::New | Why::Asked));
     for item in unasked {
@@ -23,8 +23,9 @@ pub fn upkeep(journal: &Journal, items: &[Item]) -> bool {
             Why::Expired => Action::Expired,
             _ => Action::Unblocked,
         };
-        journal.ended(action, target, event, item.why.words());
+        ended.push((action, target, event, item.why.words()));
     }
+    journal.ended(&ended);
     if !missing.is_empty() {
         journal.restored(&missing);
     }

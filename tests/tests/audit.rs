@@ -151,6 +151,24 @@ fn observe_mode_says_what_it_would_have_blocked() {
 }
 
 #[test]
+fn of_very_many_blocks_there_is_a_document_each_and_a_line_for_all() {
+    let world = logging_world("enforce = true\nmax-new-blocks-per-minute = 10000");
+    let addresses: Vec<String> =
+        (0..1_100).map(|host| format!("198.18.{}.{}", host / 250, host % 250 + 1)).collect();
+    assert_eq!(world.post(&json!({ "ips": addresses })).outcomes(), vec!["blocked"; 1_100]);
+    let told = |action: &str| {
+        let documents = documents(&world, PRIVD).into_iter();
+        documents.filter(|one| one["event.action"] == action).count()
+    };
+    until("each is told of in the file", 20, || told("ip-blocked") == 1_100);
+    assert_eq!(world.lines("privd.log", &["outcomes: blocked 1100"]).len(), 1);
+    assert_eq!(world.ctl(&["unblock", "--all"]).1, 0);
+    until("so is each end", 20, || told("ip-unblocked") == 1_100);
+    assert_eq!(world.lines("privd.log", &["outcomes: lifted 1100"]).len(), 1);
+    assert!(world.lines("privd.log", &["target: 198.18.0.1,"]).is_empty());
+}
+
+#[test]
 fn no_caller_forges_a_document_or_a_field() {
     let world = logging_world("");
     let huge = "y\n".repeat(300_000);

@@ -70,7 +70,7 @@ impl Journal {
         });
         let many = verdicts.len() > MANY_LINES;
         if many {
-            info!(log, "block"; "targets" => verdicts.len(), "outcomes" => outcomes(verdicts));
+            info!(log, "block"; "targets" => verdicts.len(), "outcomes" => counted(verdicts.iter().map(|verdict| verdict.outcome.name())));
         }
         for verdict in verdicts {
             let Some(suppressed) = self.admit(&verdict.outcome) else { continue };
@@ -98,27 +98,43 @@ impl Journal {
         limiter.admit(Instant::now())
     }
 
-    /// One a lift.
+    /// One a lift; of very many as with [`Journal::blocked`].
     pub fn lifted(&self, asker: &Asker, unblock: &Unblock, lifts: &[Lift]) {
         let log = self.log.new(o!(
             "login_uid" => asker.login(),
             "peer" => asker.to_string(),
             "event" => unblock.event.to_string(),
         ));
+        let many = lifts.len() > MANY_LINES;
         for lift in lifts {
-            info!(log, "unblock"; "target" => %lift.target, "outcome" => lift.outcome.name(),
-                "detail" => %Untrusted(&lift.detail));
+            if !many {
+                info!(log, "unblock"; "target" => %lift.target, "outcome" => lift.outcome.name(),
+                    "detail" => %Untrusted(&lift.detail));
+            }
             self.audit.record(Document::lift(lift, unblock.event, asker));
         }
-        info!(log, "unblock"; "targets" => lifts.len());
+        let outcomes = counted(lifts.iter().map(|lift| lift.outcome.name()));
+        info!(log, "unblock"; "targets" => lifts.len(), "outcomes" => outcomes);
     }
 
-    /// A block that ends, or is to, without being asked for.
-    pub fn ended(&self, action: Action, target: Target, event: Option<EventId>, why: &str) {
-        let outcome = if action == Action::UnblockFailed { "failed" } else { "lifted" };
-        info!(self.log, "unblock"; "target" => %target, "outcome" => outcome, "why" => why);
-        let document = Document::unasked(action, target, event, outcome);
-        self.audit.record(document.text(field::REASON, why));
+    /// Blocks that end, or are to, without being asked for, and why: one line each; of very many as
+    /// with [`Journal::blocked`].
+    pub fn ended(&self, blocks: &[(Action, Target, Option<EventId>, &'static str)]) {
+        let outcome = |action| if action == Action::UnblockFailed { "failed" } else { "lifted" };
+        let many = blocks.len() > MANY_LINES;
+        for (action, target, event, why) in blocks {
+            let outcome = outcome(*action);
+            if !many {
+                info!(self.log, "unblock"; "target" => %target, "outcome" => outcome, "why" => why);
+            }
+            let document = Document::unasked(*action, *target, *event, outcome);
+            self.audit.record(document.text(field::REASON, why));
+        }
+        if many {
+            let outcomes = counted(blocks.iter().map(|(action, ..)| outcome(*action)));
+            let why = counted(blocks.iter().map(|(.., why)| *why));
+            info!(self.log, "unblock"; "targets" => blocks.len(), "outcomes" => outcomes, "why" => why);
+        }
     }
 
     /// Blocks that were missing from the firewall, and whether they are there again: a line for all,
@@ -187,11 +203,11 @@ impl Journal {
     }
 }
 
-/// How many came out how: `blocked 9990, refused 10`.
-fn outcomes(verdicts: &[Verdict]) -> String {
+/// Each name with how often it comes: `blocked 9997, refused 3`.
+fn counted(outcomes: impl Iterator<Item = &'static str>) -> String {
     let mut counts = BTreeMap::<&str, usize>::new();
-    for verdict in verdicts {
-        let count = counts.entry(verdict.outcome.name()).or_default();
+    for outcome in outcomes {
+        let count = counts.entry(outcome).or_default();
         *count = count.saturating_add(1);
     }
     let counts: Vec<String> =
@@ -199,7 +215,7 @@ fn outcomes(verdicts: &[Verdict]) -> String {
     counts.join(", ")
 }
 
-/// Verdicts of one request.
+/// Verdicts or lifts of one request.
 const MANY_LINES: usize = 1_000;
 
 #[cfg(test)]
