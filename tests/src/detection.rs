@@ -42,28 +42,42 @@ pub fn run(rule: &Value, documents: &[Value], now: Timestamp) -> Vec<Group> {
     over.take(most).collect()
 }
 
-/// A query in KQL: terms `FIELD : "VALUE"` that all hold.
-struct Query<'rule>(Vec<(&'rule str, &'rule str)>);
+/// A query in KQL: terms that all hold, `FIELD : "VALUE"`, or of several values `FIELD : ("A" or "B")`.
+#[derive(Debug)]
+pub struct Query<'text>(pub Vec<(&'text str, Vec<&'text str>)>);
 
-impl<'rule> Query<'rule> {
-    fn parsed(query: &'rule str) -> Self {
-        let term = |term: &'rule str| {
+impl<'text> Query<'text> {
+    /// Understands a query.
+    ///
+    /// # Panics
+    /// At what is not of that form.
+    #[must_use]
+    pub fn parsed(query: &'text str) -> Self {
+        let quoted = |value: &'text str| {
+            let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            let inner = inner.unwrap_or_else(|| panic!("a value stands in quotes: {value}"));
+            assert!(!inner.contains(['"', '\\', '*']), "a plain value: {value}");
+            inner
+        };
+        let term = |term: &'text str| {
             let (field, value) = term.split_once(" : ").unwrap_or_else(|| panic!("{term}?"));
-            let name = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
+            let name = |byte: u8| byte.is_ascii_alphanumeric() || b"._@".contains(&byte);
             assert!(field.bytes().all(name), "a field is a name: {term}");
-            let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-            let value = quoted.unwrap_or_else(|| panic!("a value stands in quotes: {term}"));
-            assert!(!value.contains(['"', '\\', '*']), "a plain value: {term}");
-            (field, value)
+            match value.strip_prefix('(').and_then(|value| value.strip_suffix(')')) {
+                Some(several) => (field, several.split(" or ").map(quoted).collect()),
+                None => (field, vec![quoted(value)]),
+            }
         };
         Self(query.split(" and ").map(term).collect())
     }
 
-    /// A field with several values has each of them.
-    fn finds(&self, document: &Value) -> bool {
-        self.0.iter().all(|(field, value)| match &document[field] {
-            Value::Array(values) => values.iter().any(|one| one == value),
-            one => one == value,
+    /// Whether a document is found. A field with several values has each of them.
+    #[must_use]
+    pub fn finds(&self, document: &Value) -> bool {
+        let is = |one: &Value, values: &[&str]| values.iter().any(|value| one == value);
+        self.0.iter().all(|(field, values)| match &document[field] {
+            Value::Array(all) => all.iter().any(|one| is(one, values)),
+            one => is(one, values),
         })
     }
 }

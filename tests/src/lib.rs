@@ -19,6 +19,7 @@ pub mod probe;
 pub mod processes;
 pub mod random;
 pub mod sessions;
+pub mod shipped;
 pub mod standing;
 pub mod stream;
 pub mod table;

@@ -1,8 +1,6 @@
 //! The whole loop: sshd's lines, what Filebeat makes of them, the shipped rule, its alert, the shipped
 //! action and connector, the block with real packets, and what Kibana is told of it in the end.
 
-use std::fs;
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tests::audit_log::{FIELDS, PRIVD, WEBHOOKD, document, documents, logging_world, valid};
@@ -248,18 +246,14 @@ fn the_documents_are_in_the_words_of_ecs(world: &World, rule: &Value, attacker: 
 
 /// A file of packaging/elastic/kibana.
 fn shipped(name: &str) -> Value {
-    serde_json::from_str(&text_of(name)).unwrap()
-}
-
-fn text_of(name: &str) -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/elastic/kibana");
-    fs::read_to_string(format!("{folder}/{name}")).unwrap()
+    tests::shipped::json(&format!("kibana/{name}"))
 }
 
 /// The shipped connector with what is in capitals replaced.
 fn connector(world: &World) -> Value {
     let ca = base64_of(&world.directory.path().join("cert.pem"));
-    let text = text_of("connector-bearer.json").replace("https://HOST:", "https://10.9.0.1:");
+    let text = tests::shipped::text("kibana/connector-bearer.json")
+        .replace("https://HOST:", "https://10.9.0.1:");
     let text = text.replace("BASE64_OF_CA_PEM", &ca).replace("TOKEN", &world.token);
     serde_json::from_str(&text).unwrap()
 }
