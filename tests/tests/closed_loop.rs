@@ -113,7 +113,7 @@ fn ten_failures_in_five_minutes_are_an_alert_and_nine_or_older_ones_are_none() {
         (0..count).flat_map(|n| make(n * 20)).collect()
     };
     let root = |ago| vec![failed("root", ATTACKER, ago)];
-    // A guess of a user that there is not is told twice.
+    // The first guess of a connection, of a user that there is not, is told twice.
     let guess = |ago| vec![nobody(ATTACKER, ago), failed("invalid user x", ATTACKER, ago)];
     let (guide, wide) = (&shipped("rule-guide.json"), &shipped("rule-wide.json"));
     for (rule, lines, count) in [

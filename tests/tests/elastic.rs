@@ -2,7 +2,9 @@
 //! daemons write and take, and each other.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::shipped;
@@ -103,35 +105,55 @@ fn nothing_is_shipped_twice_and_nothing_by_logstash() {
 #[test]
 fn each_file_says_for_which_versions_it_was_written_and_the_readme_names_it() {
     let readme = shipped::text("README.md");
-    let mut folders = vec![shipped::path("")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let name = path.strip_prefix(shipped::path("")).unwrap().display().to_string();
-            let text = fs::read_to_string(&path).unwrap();
-            assert!(!text.contains('\t'), "{name} has a tab");
-            // What is for Kibana has a table of its own in kibana/README.md.
-            let told = name.starts_with("kibana/")
-                || name == "README.md"
-                || readme.contains(&format!("`{name}`"));
-            assert!(told, "README.md says nothing of {name}");
-            if name.ends_with(".yml")
-                || name.ends_with(".yaml")
-                || name == "elasticsearch/pipeline.json"
-            {
-                assert!(text.contains(" 8.8 to 9.x") || text.contains("ElastAlert 2, "), "{name}");
-            }
+    for name in files() {
+        let text = shipped::text(&name);
+        assert!(!text.contains('\t'), "{name} has a tab");
+        // What is for Kibana has a table of its own in kibana/README.md.
+        let told = name.starts_with("kibana/")
+            || name == "README.md"
+            || readme.contains(&format!("`{name}`"));
+        assert!(told, "README.md says nothing of {name}");
+        if name.ends_with(".yml")
+            || name.ends_with(".yaml")
+            || name == "elasticsearch/pipeline.json"
+        {
+            assert!(text.contains(" 8.8 to 9.x") || text.contains("ElastAlert 2, "), "{name}");
         }
     }
     let of_kibana = shipped::text("kibana/README.md");
-    for entry in fs::read_dir(shipped::path("kibana")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+    for name in files().iter().filter_map(|name| name.strip_prefix("kibana/")) {
         assert!(name == "README.md" || of_kibana.contains(&format!("| `{name}` |")), "{name}");
     }
+}
+
+#[test]
+fn the_package_brings_each_file_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let unpacked = Command::new("dpkg-deb")
+        .arg("--extract")
+        .args([tests::package::path(), directory.path()])
+        .status();
+    assert!(unpacked.unwrap().success());
+    for name in files() {
+        let installed = directory.path().join("usr/share/webhookd/elastic").join(&name);
+        let text = fs::read_to_string(&installed).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(text, shipped::text(&name), "{name}");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o111;
+        assert_eq!(mode(&installed), mode(&shipped::path(&name)), "{name}");
+    }
+}
+
+/// All that is shipped.
+fn files() -> Vec<String> {
+    let (mut folders, mut files) = (vec![shipped::path("")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(shipped::path("")).unwrap().display().to_string();
+            if path.is_dir() { folders.push(path) } else { files.push(name) }
+        }
+    }
+    files
 }
 
 /// Whether a path is one of a pattern's, in which a star stands for any part of a name.
