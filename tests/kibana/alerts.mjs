@@ -14,21 +14,23 @@ const RULES = { threshold, query, esQuery, indexThreshold, customThreshold };
 
 /**
  * A Security threshold rule grouped by `source.ip`, or by something else: then no alert has one.
- * "For each alert" schedules an action an alert, "Summary of alerts" one for all of them.
+ * "For each alert" schedules an action an alert, "Summary of alerts" one for all of them. `of` is a rule
+ * other than that of the examples.
  */
-function threshold({ addresses, mode = "alert", grouped = true, bytes = 0 }) {
+function threshold({ addresses, counts = COUNTS, mode = "alert", grouped = true, bytes = 0, of = {} }) {
+  const rule = { ...RULE, ...of };
   const alerts = addresses.map((address, index) => {
     const term = grouped
       ? { field: "source.ip", value: address }
       : { field: "host.name", value: "web-01" };
-    const count = COUNTS[index] ?? 5;
-    return document(address, index, bytes, {
+    const count = counts[index] ?? 5;
+    return document(rule, address, index, bytes, {
       signal: { threshold_result: { from: FROM, count, terms: [term] } },
       alert: { threshold_result: { cardinality: [], count, from: FROM, terms: [term] } },
       fields: grouped ? { source: { ip: address } } : {},
     });
   });
-  return securityActions(alerts, mode);
+  return securityActions(rule, alerts, mode);
 }
 
 /**
@@ -44,27 +46,28 @@ function query({ addresses, mode = "alert", bytes = 0 }) {
     related: { ip: [...addresses, ...others.ip] },
     message: "Failed password for root from 192.0.2.203 port 29160 ssh2",
   };
-  return securityActions([document("query", 0, bytes, { signal: {}, alert: {}, fields })], mode);
+  const alerts = [document(RULE, "query", 0, bytes, { signal: {}, alert: {}, fields })];
+  return securityActions(RULE, alerts, mode);
 }
 
-function securityActions(alerts, mode) {
-  const { url, ...params } = RULE;
+function securityActions(rule, alerts, mode) {
+  const { url, ...params } = rule;
   const shared = {
     date: "2026-01-14T10:32:06.231Z",
     kibanaBaseUrl: "https://kibana.example.com",
     spaceId: "default",
-    alertId: RULE.id,
-    alertName: RULE.name,
+    alertId: rule.id,
+    alertName: rule.name,
     tags: ["ssh"],
     params,
-    rule: { id: RULE.id, name: RULE.name, type: "siem.thresholdRule", tags: ["ssh"], url, params },
+    rule: { id: rule.id, name: rule.name, type: "siem.thresholdRule", tags: ["ssh"], url, params },
   };
   const action = (id, chosen, extra) => ({
     ...shared,
     ...extra,
     alertInstanceId: id,
     alert: { id, uuid: id, actionGroup: "default", actionGroupName: "Default", flapping: false },
-    context: { rule: RULE, results_link: url, alerts: chosen },
+    context: { rule, results_link: url, alerts: chosen },
     state: { signals_count: chosen.length },
   });
   if (mode === "alert") {
@@ -73,14 +76,14 @@ function securityActions(alerts, mode) {
   const group = (data) => ({ count: data.length, data });
   const groups = { new: group(alerts), ongoing: group([]), recovered: group([]), all: group(alerts) };
   // In a summary the alert's id is the rule's.
-  return [action(RULE.id, alerts, { alerts: groups })];
+  return [action(rule.id, alerts, { alerts: groups })];
 }
 
 /** An alert document with the 7.x names beside today's; `bytes` of parameters make it as large as real ones. */
-function document(key, index, bytes, { signal, alert, fields }) {
+function document(rule, key, index, bytes, { signal, alert, fields }) {
   const id = IDS[index] ?? createHash("sha1").update(key).digest("hex");
   const parameters = bytes > 0 ? { parameters: { note: "x".repeat(bytes / 2) } } : {};
-  const reason = `event created high alert ${RULE.name}.`;
+  const reason = `event created high alert ${rule.name}.`;
   return {
     _id: id,
     _index: ".internal.alerts-security.alerts-default-000001",
@@ -89,7 +92,7 @@ function document(key, index, bytes, { signal, alert, fields }) {
       depth: 1,
       original_time: "2026-01-14T10:31:58.000Z",
       reason,
-      rule: { id: RULE.id, name: RULE.name, severity: "high", risk_score: 73, ...parameters },
+      rule: { id: rule.id, name: rule.name, severity: rule.severity, risk_score: rule.risk_score, ...parameters },
       status: "open",
       ...signal,
     },
@@ -99,14 +102,14 @@ function document(key, index, bytes, { signal, alert, fields }) {
         status: "active",
         workflow_status: "open",
         depth: 1,
-        severity: "high",
-        risk_score: 73,
+        severity: rule.severity,
+        risk_score: rule.risk_score,
         reason,
         original_time: "2026-01-14T10:31:58.000Z",
         rule: {
-          uuid: RULE.id,
-          name: RULE.name,
-          rule_id: RULE.rule_id,
+          uuid: rule.id,
+          name: rule.name,
+          rule_id: rule.rule_id,
           type: "threshold",
           category: "Threshold Rule",
           execution: { uuid: "1f2e3d4c-0000-4000-8000-aabbccddeeff" },

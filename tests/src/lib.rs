@@ -1,8 +1,11 @@
 //! The harness of the end-to-end tests: real daemons, real ufw and real packets in network
 //! namespaces of their own, or under a booted systemd. Nothing on the host changes, and everything ends with the test.
 
+pub mod audit_log;
+pub mod auth_log;
 pub mod certificates;
 pub mod container;
+pub mod detection;
 pub mod disk;
 pub mod engine;
 pub mod https;
@@ -16,6 +19,7 @@ pub mod probe;
 pub mod processes;
 pub mod random;
 pub mod sessions;
+pub mod shipped;
 pub mod standing;
 pub mod stream;
 pub mod table;

@@ -3,21 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tests::audit_log::{
+    LOGS, PRIVD, WEBHOOKD, check, configure, document, documents, logging_world, valid,
+};
 use tests::https::{JSON, exchange, request};
 use tests::world::{ATTACKER, KIBANA, UID};
 use tests::{Container, World, until};
-
-/// Where both logs lie in a world.
-const LOGS: [(&str, &str); 2] =
-    [("webhook-privd", "log/privd/audit.ndjson"), ("webhookd", "log/webhookd/audit.ndjson")];
-const PRIVD: &str = LOGS[0].1;
-const WEBHOOKD: &str = LOGS[1].1;
 
 #[test]
 fn each_action_is_a_document_of_known_fields_and_allowed_values() {
@@ -487,136 +484,3 @@ fn shown(file: &str, before: &str, after: &str) -> Value {
     assert_eq!(documents.next(), None, "{file}");
     document
 }
-
-/// A world whose daemons write audit logs, each in a folder of its own.
-fn logging_world(privd_toml: &str) -> World {
-    let mut world = World::without_daemons("ufw allow 22/tcp");
-    fs::create_dir_all(world.path("log/privd")).unwrap();
-    fs::create_dir(world.path("log/webhookd")).unwrap();
-    chown(world.path("log/webhookd"), Some(UID), Some(UID)).unwrap();
-    configure(&world, privd_toml);
-    world.start();
-    world
-}
-
-fn configure(world: &World, privd_toml: &str) {
-    let key = |log| format!("audit-log = {:?}\n", world.path(log));
-    world.configure(&format!("{}{privd_toml}", key(PRIVD)), &key(WEBHOOKD));
-}
-
-/// All documents of a log; each is one line.
-fn documents(world: &World, log: &str) -> Vec<Value> {
-    let text = world.read(log);
-    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    text.lines().map(parse).collect()
-}
-
-/// The first document with this action, as soon as it is there.
-fn document(world: &World, log: &str, action: &str) -> Value {
-    let mut found = None;
-    until(action, 20, || {
-        found = documents(world, log).into_iter().find(|one| one["event.action"] == action);
-        found.is_some()
-    });
-    found.unwrap()
-}
-
-fn check(document: &Value, expected: Value) {
-    for (key, value) in expected.as_object().unwrap() {
-        assert_eq!(&document[key], value, "{key} of {document:#}");
-    }
-}
-
-/// The names are ECS's or ours, the values those that ECS allows.
-fn valid(program: &str, document: &Value) {
-    let fields = document.as_object().unwrap();
-    for (key, value) in fields {
-        let fits = match key.as_str() {
-            "@timestamp" => value.as_str().is_some_and(|at| at.len() == 24 && at.ends_with('Z')),
-            "event.category" | "event.type" | "related.ip" => value.is_array(),
-            "process.pid" | "http.response.status_code" => value.is_u64(),
-            "webhookd.outcome" => value.is_string() || value.is_array(),
-            "webhookd.peer.pid" | "webhookd.addresses" | "webhookd.suppressed" => value.is_u64(),
-            key => TEXTS.contains(&key) && value.is_string(),
-        };
-        assert!(fits, "{key}: {document:#}");
-    }
-    check(
-        document,
-        json!({
-            "ecs.version": "8.17.0", "event.kind": "event", "event.module": "webhookd",
-            "event.dataset": "webhookd.audit", "event.provider": program, "service.name": program,
-            "process.name": program,
-        }),
-    );
-    let words = |key: &str| -> Vec<&str> {
-        document[key].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect()
-    };
-    for kind in words("event.type") {
-        let fits = words("event.category").iter().any(|category| {
-            let (_, kinds) = CATEGORIES.iter().find(|(name, _)| name == category).unwrap();
-            kinds.contains(&kind)
-        });
-        assert!(fits, "{kind}: {document:#}");
-    }
-    let outcome = document["event.outcome"].as_str().unwrap();
-    assert!(["success", "failure", "unknown"].contains(&outcome), "{document:#}");
-    let action = document["event.action"].as_str().unwrap();
-    let prefix = if program == "webhookd" { "webhook-" } else { "ip-" };
-    assert!(action.starts_with(prefix), "{program} says {action}");
-    for key in ["source.ip", "client.ip"] {
-        let address = fields.get(key).map(|value| value.as_str().unwrap().parse());
-        assert!(address.is_none_or(|address: Result<std::net::IpAddr, _>| address.is_ok()));
-    }
-}
-
-/// Fields of ECS 8.17 that hold text, and ours.
-const TEXTS: [&str; 37] = [
-    "client.ip",
-    "ecs.version",
-    "event.action",
-    "event.dataset",
-    "event.id",
-    "event.kind",
-    "event.module",
-    "event.outcome",
-    "event.provider",
-    "event.reason",
-    "group.id",
-    "host.hostname",
-    "http.request.method",
-    "log.level",
-    "message",
-    "observer.hostname",
-    "observer.product",
-    "observer.type",
-    "process.name",
-    "rule.name",
-    "service.name",
-    "service.version",
-    "source.address",
-    "source.ip",
-    "url.path",
-    "user.effective.id",
-    "user.id",
-    "user_agent.original",
-    "webhookd.alert_id",
-    "webhookd.detail",
-    "webhookd.enforced_as",
-    "webhookd.kind",
-    "webhookd.refusal",
-    "webhookd.token",
-    "webhookd.way",
-    "webhookd.until",
-    "webhookd.verb",
-];
-
-/// The types that ECS expects for each category.
-const CATEGORIES: [(&str, &[&str]); 6] = [
-    ("authentication", &["start", "end", "info"]),
-    ("configuration", &["access", "change", "creation", "deletion", "info"]),
-    ("intrusion_detection", &["allowed", "denied", "info"]),
-    ("network", &["access", "allowed", "connection", "denied", "end", "info", "protocol", "start"]),
-    ("process", &["access", "change", "end", "info", "start"]),
-    ("web", &["access", "error", "info"]),
-];

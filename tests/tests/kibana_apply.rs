@@ -233,6 +233,82 @@ fn three_hosts_share_one_rule_and_none_touches_what_is_anothers() {
 }
 
 #[test]
+fn a_host_that_leaves_takes_its_own_out_of_either_rule_and_leaves_the_others_theirs() {
+    let hosts = [("a", "10.1.0.1"), ("b", "10.1.0.2"), ("c", "10.1.0.3")]
+        .map(|(name, address)| Host::new(name, address));
+    hosts[0].never_block(&["10.0.0.0/8"]);
+    hosts[1].never_block(&["192.0.2.9"]);
+    // An id is a UUID there.
+    let kibana = KibanaApi::of("8.9.0");
+    for rule in ["wide", "guide"] {
+        for host in &hosts {
+            host.applied(&kibana, &["--rule", rule]);
+        }
+    }
+    let before = kibana.state().rules.clone();
+    let writes = kibana.state().writes();
+    let told = hosts[1].applied(&kibana, &["--remove", "--dry-run"]);
+    assert_eq!(
+        (&told["changed"], &told["connector"]["outcome"]),
+        (&json!(true), &json!("removed"))
+    );
+    assert_eq!(kibana.state().writes(), writes);
+
+    let (text, code) = hosts[1].apply(&kibana, &["--remove"]);
+    let words = [
+        "connector  webhookd-b: removed",
+        "action     removed; 2 of others left",
+        "let in     192.0.2.9",
+    ];
+    assert!(code == 0 && words.iter().all(|words| text.contains(words)), "{text}");
+    let state = kibana.state();
+    assert_eq!((state.connectors.len(), state.secrets.len()), (2, 2));
+    for (key, rule) in &before {
+        let mut expected = rule.clone();
+        expected["actions"].as_array_mut().unwrap().remove(1);
+        expected["filters"].as_array_mut().unwrap().remove(1);
+        expected["revision"] = json!(rule["revision"].as_u64().unwrap() + 1);
+        assert_eq!(state.rules[key], expected);
+        for id in ids(&state.rules[key]) {
+            assert!(state.connectors.keys().any(|(_, there)| there == id), "{id}");
+        }
+    }
+    drop(state);
+
+    let writes = kibana.state().writes();
+    let told = hosts[1].applied(&kibana, &["--remove"]);
+    assert_eq!(
+        (&told["changed"], &told["connector"]["outcome"]),
+        (&json!(false), &json!("absent"))
+    );
+    assert_eq!(kibana.state().writes(), writes);
+
+    // Another host of the name has nothing taken away.
+    let twin = Host::new("a", "10.1.0.9");
+    let (text, code) = twin.apply(&kibana, &["--remove"]);
+    assert!(code == 1 && text.contains("posts to https://10.1.0.1:5001/blockip"), "{text}");
+    assert_eq!(kibana.state().writes(), writes);
+
+    // Somebody deleted a connector by hand: its action is found all the same.
+    kibana
+        .state()
+        .connectors
+        .retain(|_, there| !there["name"].as_str().unwrap().starts_with("webhookd-c"));
+    for host in [&hosts[2], &hosts[0]] {
+        host.applied(&kibana, &["--remove"]);
+    }
+    let state = kibana.state();
+    assert!(state.connectors.is_empty());
+    for rule in state.rules.values() {
+        assert_eq!((&rule["actions"], &rule["filters"]), (&json!([]), &json!([])));
+    }
+    // Where nothing was ever put, nothing is.
+    let kibana = KibanaApi::of("9.4.0");
+    assert_eq!(hosts[0].applied(&kibana, &["--remove"])["changed"], false);
+    assert_eq!(kibana.state().writes(), 0);
+}
+
+#[test]
 fn of_hosts_that_read_the_rule_before_any_of_them_wrote_none_is_lost() {
     let hosts = [("a", "10.1.0.1"), ("b", "10.1.0.2"), ("c", "10.1.0.3")]
         .map(|(name, address)| Host::new(name, address));

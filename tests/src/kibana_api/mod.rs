@@ -164,7 +164,8 @@ impl State {
             if request.header("kbn-xsrf").is_none() {
                 return failure(400, "Request must contain a kbn-xsrf header.");
             }
-            if request.header("content-type") != Some("application/json") {
+            let is_json = request.header("content-type") == Some("application/json");
+            if request.method != "DELETE" && !is_json {
                 return failure(415, "Unsupported Media Type");
             }
         }
@@ -201,6 +202,11 @@ impl State {
                 .connectors
                 .get(&key)
                 .map_or_else(|| failure(404, &gone), |found| (200, found.clone()));
+        }
+        if method == "DELETE" {
+            self.secrets.remove(&key);
+            let there = self.connectors.remove(&key);
+            return there.map_or_else(|| failure(404, &gone), |_| (204, Value::Null));
         }
         if self.licence == "basic" {
             return failure(
@@ -344,7 +350,8 @@ fn serve(stream: TcpStream, tls: Arc<ServerConfig>, shared: &(Mutex<State>, Cond
             Some((status, kind, body)) => (status, kind, body, String::new()),
             None => {
                 let (status, body) = state.answer(&request);
-                (status, "application/json", body.to_string(), String::new())
+                let body = if status == 204 { String::new() } else { body.to_string() };
+                (status, "application/json", body, String::new())
             }
         };
         state.requests.push((request.method.clone(), request.path.clone(), status));

@@ -98,6 +98,19 @@ impl Api {
         self.ask(method, path, Some(&body.to_string()), what)
     }
 
+    /// Deletes; whether it was there. The answer to that has no body in newer ones.
+    pub(super) fn delete(&self, path: &str, what: &'static str) -> Result<bool, ApplyError> {
+        let answer = self.send(Method::DELETE, &format!("{}{path}", self.space), None)?;
+        match answer.status {
+            200..300 => Ok(true),
+            404 => Ok(false),
+            status => match judge(&answer, what)? {
+                Reply::Invalid(message) => Err(ApplyError::Refused { what, status, message }),
+                _ => Err(ApplyError::Unexpected(what)),
+            },
+        }
+    }
+
     fn ask(
         &self,
         method: Method,

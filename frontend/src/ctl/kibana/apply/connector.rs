@@ -78,6 +78,11 @@ impl Connector {
         }
     }
 
+    /// Takes it out; whether it was there still.
+    pub(super) fn remove(api: &Api, id: &str) -> Result<bool, ApplyError> {
+        api.delete(&path(id), "remove the connector")
+    }
+
     fn put_name(&self, body: &mut Value) {
         if let Some(name) = body.get_mut("name") {
             *name = self.marked().into();
@@ -124,7 +129,7 @@ impl Connector {
 
     /// Its name, and a UUID made of that: before 9.4 Kibana takes no other id (its pull request
     /// 255922), whose own form takes 36 characters; and an id counts in all spaces.
-    fn ids(&self, space: &str) -> Vec<String> {
+    pub(super) fn ids(&self, space: &str) -> Vec<String> {
         let own = (self.name.len() <= LONGEST_ID).then(|| self.name.clone());
         own.into_iter().chain([uuid(&format!("{space}/{}", self.name))]).collect()
     }

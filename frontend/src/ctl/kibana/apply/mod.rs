@@ -6,12 +6,14 @@
 //! | `secret` | what the connector is to call this host with |
 //! | `api` | what is asked, and what an answer means |
 //! | `connector`, `rule` | what is there, what is to be, and what is sent for it |
+//! | `remove` | all of it taken out again |
 //! | `report` | what was done |
 
 mod api;
 mod connector;
 mod error;
 mod key;
+mod remove;
 mod report;
 mod rule;
 mod secret;
@@ -61,13 +63,16 @@ pub(super) struct Arguments {
     /// Say what would be done, and ask Kibana nothing but questions
     #[arg(long)]
     dry_run: bool,
+    /// Take this host's action, its networks and its connector out of Kibana again; the rule stays
+    #[arg(long, conflicts_with_all = ["rule", "mode"])]
+    remove: bool,
     /// Which failed logins the rule counts, where it is not there yet
     #[arg(long, value_enum, value_name = "RULE", default_value = "wide")]
     rule: Which,
     /// Whether this host is called for each alert or once for all of a run
     #[arg(long, value_enum, default_value = "each")]
     mode: Mode,
-    /// Replace a connector of this name that posts elsewhere
+    /// Replace, or remove, a connector of this name that posts elsewhere
     #[arg(long)]
     replace: bool,
     #[command(flatten)]
@@ -82,6 +87,7 @@ Examples:
   K='--url https://kibana.example.org:5601 --api-key-file api.key'
   sudo webhookctl kibana apply $K --dry-run
   sudo webhookctl kibana apply $K --ca elastic-ca.pem --space soc --rule guide
+  sudo webhookctl kibana apply $K --remove
 
 It makes or changes the connector webhookd-HOST, and the rule that all hosts
 share: this host's action in it and the networks of its never-block, which
@@ -111,6 +117,11 @@ pub(super) fn apply(arguments: &Arguments, output: &Output) -> Result<Done, Kiba
         return Err(ApplyError::TooOld(version).into());
     }
     api.enter(&arguments.space)?;
+    if arguments.remove {
+        let removal = remove::remove(arguments, &api, &here, version)?;
+        output.print(&removal, &removal.lines())?;
+        return Ok(Done::Well);
+    }
     let chosen = arguments.secret.choose(&here, version)?;
     let (connected, rule) = put(arguments, &api, &here, version, &chosen)?;
     let report = report(arguments, &here, version, connected, rule);
@@ -146,9 +157,11 @@ fn put(
         None if arguments.dry_run => (None, Outcome::Created, Vec::new()),
         None => (Some(connector.create(api, space)?), Outcome::Created, Vec::new()),
     };
+    let called = id.clone().unwrap_or_else(|| here.connector.clone());
     let part = Part {
         which: arguments.rule,
-        action: definitions::action(arguments.mode, id.as_deref().unwrap_or(&here.connector)),
+        action: Some(definitions::action(arguments.mode, &called)),
+        ids: vec![called],
         exclusion: definitions::exclusion(here),
         label: definitions::label(&here.connector),
     };
@@ -169,13 +182,12 @@ fn report(
     note(!version.has_connector_tls() && here.authority.is_some(), IN_KIBANA_YML);
     note(!rule.enabled, "the rule is switched off in Kibana; switch it on there");
     note(rule.overtook, OVERTOOK);
-    let unchanged = [connector.outcome, rule.outcome] == [Outcome::Unchanged; 2];
     Report {
         url: arguments.url.clone(),
         version: version.to_string(),
         space: arguments.space.clone(),
         dry_run: arguments.dry_run,
-        changed: !unchanged,
+        changed: connector.outcome.is_change() || rule.outcome.is_change(),
         connector,
         rule,
         notes,

@@ -21,11 +21,24 @@ pub(super) struct Report {
     pub(super) notes: Vec<String>,
 }
 
+/// What was taken out again.
+#[derive(Serialize)]
+pub(super) struct Removal {
+    pub(super) url: String,
+    pub(super) version: String,
+    pub(super) space: String,
+    pub(super) dry_run: bool,
+    pub(super) changed: bool,
+    pub(super) connector: Connected,
+    /// This host's part of each.
+    pub(super) rules: Vec<Ruled>,
+}
+
 /// What became of the connector.
 #[derive(Serialize)]
 pub(super) struct Connected {
     pub(super) name: String,
-    /// None where it would be made.
+    /// None where it would be made, or is not there.
     pub(super) id: Option<String>,
     pub(super) outcome: Outcome,
     /// What of it was not as it is now.
@@ -58,51 +71,96 @@ pub(super) enum Outcome {
     Created,
     Changed,
     Unchanged,
+    Removed,
+    /// Not there, and not to be.
+    Absent,
+}
+
+impl Outcome {
+    /// Whether something was, or would be, written.
+    pub(super) const fn is_change(self) -> bool {
+        matches!(self, Self::Created | Self::Changed | Self::Removed)
+    }
+
+    fn told(self, dry_run: bool) -> &'static str {
+        match (self, dry_run) {
+            (Self::Created, false) => "made",
+            (Self::Changed, false) => "changed",
+            (Self::Removed, false) => "removed",
+            (Self::Created, true) => "would be made",
+            (Self::Changed, true) => "would be changed",
+            (Self::Removed, true) => "would be removed",
+            (Self::Unchanged, _) => "as it is to be",
+            (Self::Absent, _) => "not there",
+        }
+    }
 }
 
 impl Report {
     /// For people.
     pub(super) fn lines(&self) -> Vec<Line> {
-        let Self { version, url, space, connector, rule, .. } = self;
-        let name = shown(&rule.name);
+        let mut lines =
+            vec![at(&self.version, &self.url, &self.space), self.connector.line(self.dry_run)];
+        lines.extend(self.rule.lines(self.dry_run));
+        lines.extend(self.notes.iter().map(|note| format!("note       {note}")));
+        lines.push(ending(self.changed, self.dry_run));
+        lines.into_iter().map(Line::from).collect()
+    }
+}
+
+impl Removal {
+    /// For people. A rule that is not there is not spoken of.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let mut lines = vec![at(&self.version, &self.url, &self.space)];
+        let rules = self.rules.iter().filter(|rule| rule.outcome != Outcome::Absent);
+        lines.extend(rules.flat_map(|rule| rule.lines(self.dry_run)));
+        lines.push(self.connector.line(self.dry_run));
+        lines.push(ending(self.changed, self.dry_run));
+        lines.into_iter().map(Line::from).collect()
+    }
+}
+
+impl Connected {
+    fn line(&self, dry_run: bool) -> String {
+        let line = format!("connector  {}: {}", self.name, self.outcome.told(dry_run));
+        if self.differed.is_empty() {
+            line
+        } else {
+            format!("{line} ({})", self.differed.join(", "))
+        }
+    }
+}
+
+impl Ruled {
+    fn lines(&self, dry_run: bool) -> Vec<String> {
+        let others = match self.others {
+            0 => String::new(),
+            others => format!("; {others} of others left as they are"),
+        };
+        let (name, id) = (shown(&self.name), shown(&self.rule_id));
         let mut lines = vec![
-            format!("Kibana     {version} at {}, space {space}", shown(url)),
-            format!("connector  {}: {}", connector.name, self.told(connector.outcome)),
-            format!("rule       {name} ({}): {}", shown(&rule.rule_id), self.told(rule.outcome)),
-            format!("action     {}", self.told(rule.action)),
+            format!("rule       {name} ({id}): {}", self.outcome.told(dry_run)),
+            format!("action     {}{others}", self.action.told(dry_run)),
         ];
-        if !connector.differed.is_empty()
-            && let Some(line) = lines.get_mut(1)
-        {
-            *line += &format!(" ({})", connector.differed.join(", "));
-        }
-        if rule.others > 0
-            && let Some(line) = lines.last_mut()
-        {
-            *line += &format!("; {} of others left as they are", rule.others);
-        }
-        for (word, networks) in [("left out", &rule.excluded), ("let in", &rule.included)] {
+        for (word, networks) in [("left out", &self.excluded), ("let in", &self.included)] {
             if !networks.is_empty() {
                 let networks: Vec<String> = networks.iter().map(|it| shown(it)).collect();
                 lines.push(format!("{word:9}  {}", networks.join(", ")));
             }
         }
-        lines.extend(self.notes.iter().map(|note| format!("note       {note}")));
-        lines.push(match (self.changed, self.dry_run) {
-            (false, _) => "Nothing was to be changed.".to_owned(),
-            (true, true) => "Nothing was changed (--dry-run).".to_owned(),
-            (true, false) => "Kibana is up to date.".to_owned(),
-        });
-        lines.into_iter().map(Line::from).collect()
+        lines
     }
+}
 
-    fn told(&self, outcome: Outcome) -> &'static str {
-        match (outcome, self.dry_run) {
-            (Outcome::Created, false) => "made",
-            (Outcome::Changed, false) => "changed",
-            (Outcome::Created, true) => "would be made",
-            (Outcome::Changed, true) => "would be changed",
-            (Outcome::Unchanged, _) => "as it is to be",
-        }
-    }
+fn at(version: &str, url: &str, space: &str) -> String {
+    format!("Kibana     {version} at {}, space {space}", shown(url))
+}
+
+fn ending(changed: bool, dry_run: bool) -> String {
+    let ending = match (changed, dry_run) {
+        (false, _) => "Nothing was to be changed.",
+        (true, true) => "Nothing was changed (--dry-run).",
+        (true, false) => "Kibana is up to date.",
+    };
+    ending.to_owned()
 }

@@ -19,8 +19,10 @@ use crate::ctl::kibana::definitions::{self, NETWORKS, Which};
 /// What is this host's in the rule.
 pub(super) struct Part {
     pub(super) which: Which,
-    /// With its connector's id.
-    pub(super) action: Value,
+    /// The ids that its connector may have: its action is the one that names one of them.
+    pub(super) ids: Vec<String>,
+    /// With its connector's id; None where it is to have none.
+    pub(super) action: Option<Value>,
     /// None where there is nothing that it never blocks.
     pub(super) exclusion: Option<Value>,
     /// How its exclusion is found again.
@@ -37,16 +39,21 @@ impl Part {
     /// Says what would be done.
     pub(super) fn foretell(&self, api: &Api) -> Result<Ruled, ApplyError> {
         let there = self.there(api)?;
-        Ok(there.map_or_else(|| self.made(), |there| self.merge(&there).ruled))
+        Ok(match (there, &self.action) {
+            (Some(there), _) => self.merge(&there).ruled,
+            (None, Some(_)) => self.made(Outcome::Created),
+            (None, None) => self.made(Outcome::Absent),
+        })
     }
 
     /// Does it. It stands when this returns.
     pub(super) fn join(&self, api: &Api) -> Result<Ruled, ApplyError> {
         let mut first: Option<Ruled> = None;
         for _ in 0..ATTEMPTS {
-            let written = match self.there(api)? {
-                None => self.create(api)?,
-                Some(there) => {
+            let written = match (self.there(api)?, &self.action) {
+                (None, Some(action)) => self.create(api, action)?,
+                (None, None) => return Ok(first.unwrap_or_else(|| self.made(Outcome::Absent))),
+                (Some(there), _) => {
                     let merged = self.merge(&there);
                     if merged.patch.is_empty() {
                         return Ok(first.unwrap_or(merged.ruled));
@@ -69,11 +76,11 @@ impl Part {
         api.get(&format!("{RULES}?rule_id={id}"), "look at the rule")
     }
 
-    fn create(&self, api: &Api) -> Result<Option<Ruled>, ApplyError> {
+    fn create(&self, api: &Api, action: &Value) -> Result<Option<Ruled>, ApplyError> {
         let what = "make the rule";
-        let rule = definitions::rule_with(self.which, self.action.clone(), self.exclusion.clone());
+        let rule = definitions::rule_with(self.which, action.clone(), self.exclusion.clone());
         match api.write(Method::POST, RULES, &rule, what)? {
-            Reply::Done(_) => Ok(Some(self.made())),
+            Reply::Done(_) => Ok(Some(self.made(Outcome::Created))),
             Reply::Conflict => Ok(None),
             Reply::Missing => Err(ApplyError::Unexpected(what)),
             Reply::Invalid(message) => Err(ApplyError::Refused { what, status: 400, message }),
@@ -96,15 +103,15 @@ impl Part {
         }
     }
 
-    /// Of a rule that is not there yet.
-    fn made(&self) -> Ruled {
+    /// Of a rule that is not there, or was not.
+    fn made(&self, outcome: Outcome) -> Ruled {
         let rule = definitions::rule(self.which);
         Ruled {
             rule_id: text(&rule, "rule_id"),
             name: text(&rule, "name"),
-            outcome: Outcome::Created,
+            outcome,
             enabled: true,
-            action: Outcome::Created,
+            action: outcome,
             excluded: self.exclusion.as_ref().map(networks).unwrap_or_default(),
             included: Vec::new(),
             others: 0,
@@ -115,7 +122,7 @@ impl Part {
     fn merge(&self, there: &Value) -> Merged {
         let mut patch = Map::new();
         let (actions, action, others) = self.with_action(list(there, "actions"));
-        if action != Outcome::Unchanged {
+        if action.is_change() {
             patch.insert("actions".to_owned(), actions.into());
         }
         let filters = list(there, "filters");
@@ -151,20 +158,26 @@ impl Part {
         Merged { patch, ruled }
     }
 
-    /// The actions with this host's among them, what that changed, and how many are others'.
+    /// The actions with this host's as it is to be, what that changed, and how many are others'.
     fn with_action(&self, mut actions: Vec<Value>) -> (Vec<Value>, Outcome, usize) {
-        let id = self.action.get("id");
-        let others = actions.iter().filter(|action| action.get("id") != id).count();
-        let outcome = match actions.iter_mut().find(|action| action.get("id") == id) {
-            None => {
-                actions.push(self.action.clone());
+        let is_ours = |action: &Value| self.ids.contains(&text(action, "id"));
+        let others = actions.iter().filter(|action| !is_ours(action)).count();
+        let there = actions.iter_mut().find(|action| is_ours(action));
+        let outcome = match (&self.action, there) {
+            (None, None) => Outcome::Absent,
+            (None, Some(_)) => {
+                actions.retain(|action| !is_ours(action));
+                Outcome::Removed
+            }
+            (Some(action), None) => {
+                actions.push(action.clone());
                 Outcome::Created
             }
             // Its uuid and what somebody added to it stay.
-            Some(there) => {
+            (Some(action), Some(there)) => {
                 let mut outcome = Outcome::Unchanged;
                 if let Some(there) = there.as_object_mut() {
-                    for (key, ours) in self.action.as_object().into_iter().flatten() {
+                    for (key, ours) in action.as_object().into_iter().flatten() {
                         if there.get(key) != Some(ours) {
                             there.insert(key.clone(), ours.clone());
                             outcome = Outcome::Changed;
@@ -226,7 +239,8 @@ mod tests {
         let here = Here::new(host, "a:5001", "token".into(), None, never);
         Part {
             which: Which::Wide,
-            action: definitions::action(Mode::Each, &here.connector),
+            ids: vec![here.connector.clone()],
+            action: Some(definitions::action(Mode::Each, &here.connector)),
             exclusion: definitions::exclusion(&here),
             label: definitions::label(&here.connector),
         }
@@ -281,6 +295,25 @@ mod tests {
         assert_eq!(merged.ruled.action, Outcome::Changed);
         assert_eq!(merged.patch["actions"][2]["uuid"], "of b");
         assert!(!merged.patch.contains_key("filters"));
+    }
+
+    #[test]
+    fn who_leaves_takes_his_action_and_exclusion_along_and_nothing_else() {
+        let hosts = [("a", &["10.0.0.0/8"][..]), ("b", &["::3"]), ("c", &[])];
+        let parts = hosts.map(|(host, never)| part(host, never));
+        let rule = parts.iter().fold(fresh(), joined);
+        let [a, b, c] = parts;
+        let leaving = |part: Part| Part { action: None, exclusion: None, ..part };
+        let gone = leaving(b);
+        let merged = gone.merge(&rule);
+        assert_eq!((merged.ruled.action, merged.ruled.others), (Outcome::Removed, 2));
+        assert_eq!(merged.ruled.included, ["::3"]);
+        let without = joined(rule, &gone);
+        assert_eq!(without, joined(joined(fresh(), &a), &c));
+        assert!(gone.merge(&without).patch.is_empty());
+        // The last one leaves a rule that calls nobody.
+        let empty = [leaving(a), leaving(c)].iter().fold(without, joined);
+        assert_eq!((&empty["actions"], &empty["filters"]), (&json!([]), &json!([])));
     }
 
     #[test]
