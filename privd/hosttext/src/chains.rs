@@ -132,6 +132,9 @@ impl Walk<'_> {
                 text: rule.text.clone(),
             };
             match rule.target.as_deref() {
+                Some(word) if TARGETS.contains(&word) && self.chains.contains_key(word) => {
+                    path.accepts.push(accept(conditions));
+                }
                 Some("DROP" | "REJECT") => {
                     if let Some(Selector { net, negated: false }) = theirs
                         && whole
@@ -271,6 +274,10 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// What a rule of these may do is known; not so where nft(8) has made a chain of that name, which
+/// iptables(8) refuses and cannot tell from the target.
+const TARGETS: [&str; 4] = ["ACCEPT", "DROP", "REJECT", "RETURN"];
+
 /// Jumps in a row that are followed; ufw's are three deep, and the kernel refuses loops.
 const MAX_DEPTH: u8 = 16;
 
@@ -353,6 +360,20 @@ mod tests {
                 standing(&listing, "198.51.100.7", Direction::In),
                 format!("bypassed by {line}")
             );
+        }
+    }
+
+    #[test]
+    fn a_chain_that_is_called_as_a_target_is_not_taken_for_it() {
+        let accepting = with_line(FIRST_INPUT, "-A INPUT -j ACCEPT");
+        for (chain, listing, expected) in [
+            ("ACCEPT", &*accepting, "bypassed by -A INPUT -j ACCEPT"),
+            ("DROP", UFW, "Absent"),
+            ("RETURN", UFW, "bypassed by -A ufw-logging-deny"),
+        ] {
+            let listing = format!("-N {chain}\n{listing}");
+            let seen = standing(&listing, "198.51.100.7", Direction::In);
+            assert!(seen.starts_with(expected), "{chain}: {seen}");
         }
     }
 

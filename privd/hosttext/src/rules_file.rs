@@ -15,7 +15,7 @@ use crate::tuple::Tuple;
 pub struct RulesFile {
     /// All of it.
     pub(crate) text: String,
-    /// Where the first rule goes; None in a file that ufw never wrote.
+    /// Where the first rule goes, ahead of all; None in a file that ufw never wrote.
     pub(crate) head: Option<usize>,
     /// The rules in the order in which packets meet them.
     pub(crate) tuples: Vec<Tuple>,
@@ -68,7 +68,7 @@ impl RulesFile {
             }
             if let Some(tuple) = line.strip_prefix(TUPLE) {
                 open = Some((tuple, start));
-            } else if line.trim_end() == RULES {
+            } else if line.trim_end() == RULES && self.head.is_none() {
                 self.head = Some(end);
             }
             start = end;
@@ -78,6 +78,9 @@ impl RulesFile {
             self.head = None;
             self.tuples.push(Tuple::parse(tuple, from..start));
         }
+        // ufw reads a rule wherever it stands: what we put at the head would not be in front.
+        let first = self.tuples.first().map_or(usize::MAX, |tuple| tuple.span.start);
+        self.head = self.head.filter(|head| *head <= first);
     }
 
     /// All of it, as it was read.

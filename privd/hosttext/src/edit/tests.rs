@@ -60,6 +60,19 @@ fn a_file_that_ufw_never_wrote_is_not_changed() {
 }
 
 #[test]
+fn what_is_put_first_is_ahead_of_every_rule_wherever_they_stand() {
+    let allow = "\n### tuple ### allow any any ::/0 any ::/0 in\n-A ufw6-user-input -j ACCEPT\n";
+    let twice = format!("{HEAD}{allow}\n### RULES ###\n{TAIL}");
+    let (file, target) = (parsed(&twice), "2001:db8::7".parse().unwrap());
+    let mut edit = Edit::new(&file, true);
+    edit.put_first(target, Direction::In, mark());
+    let staged = parsed(&edit.text().unwrap());
+    assert!(matches!(staged.standing(target, Direction::In), FileStanding::First(_)));
+    let ahead = parsed(&format!("*filter\n{allow}\n### RULES ###\n{TAIL}"));
+    assert_eq!(Edit::new(&ahead, true).text(), None, "ufw never wrote it");
+}
+
+#[test]
 fn the_file_that_ufw_is_installed_with_can_be_changed() {
     let file = parsed("*filter\n### RULES ###\n-A ufw-user-limit -j REJECT\nCOMMIT\n");
     let mut edit = Edit::new(&file, false);
