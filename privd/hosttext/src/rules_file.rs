@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use ipnet::IpNet;
 use protocol::Target;
@@ -58,25 +59,31 @@ impl RulesFile {
 
     fn read_lines(&mut self) {
         let mut start = 0_usize;
-        let mut open: Option<(&str, usize)> = None;
+        let mut open: Option<(&str, Range<usize>)> = None;
         for line in self.text.split_inclusive('\n') {
             let end = start.saturating_add(line.len());
             if line.starts_with("### ")
-                && let Some((tuple, from)) = open.take()
+                && let Some((tuple, span)) = open.take()
             {
-                self.tuples.push(Tuple::parse(tuple, from..start));
+                self.tuples.push(Tuple::parse(tuple, span));
             }
             if let Some(tuple) = line.strip_prefix(TUPLE) {
-                open = Some((tuple, start));
+                open = Some((tuple, start..end));
             } else if line.trim_end() == RULES && self.head.is_none() {
                 self.head = Some(end);
+            } else if let Some((_, span)) = &mut open
+                && line.starts_with('-')
+                && span.end == start
+            {
+                // What else follows, COMMIT above all, does not come and go with the rule.
+                span.end = end;
             }
             start = end;
         }
         // Without the line that ends ufw's rules: the tuple is seen, and never moved.
-        if let Some((tuple, from)) = open {
+        if let Some((tuple, span)) = open {
             self.head = None;
-            self.tuples.push(Tuple::parse(tuple, from..start));
+            self.tuples.push(Tuple::parse(tuple, span));
         }
         // ufw reads a rule wherever it stands: what we put at the head would not be in front.
         let first = self.tuples.first().map_or(usize::MAX, |tuple| tuple.span.start);
@@ -208,6 +215,30 @@ mod tests {
     }
 
     #[test]
+    fn only_a_deny_of_every_packet_from_a_source_is_a_plain_one() {
+        for (tuple, plain) in [
+            (DENY_7, true),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 - - in", true),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 in comment=68c3a9", true),
+            ("deny_log any any 0.0.0.0/0 any 198.51.100.7 in", false),
+            ("reject any any 0.0.0.0/0 any 198.51.100.7 in", false),
+            ("reject_log any any 0.0.0.0/0 any 198.51.100.7 in", false),
+            ("allow any any 0.0.0.0/0 any 198.51.100.7 in", false),
+            ("deny any any 198.51.100.7 any 0.0.0.0/0 out", false),
+            ("deny tcp any 0.0.0.0/0 any 198.51.100.7 in", false),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 Nginx - in", false),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 - Nginx in", false),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 - in", false),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 more - - in", false),
+        ] {
+            let rules = file(&[tuple]);
+            assert_eq!(rules.tuples[0].is_plain_deny(), plain, "{tuple}");
+            let text = tuple.split(" comment=").next().unwrap();
+            assert_eq!(rules.tuples[0].text(), text);
+        }
+    }
+
+    #[test]
     fn only_the_exact_target_is_meant() {
         for other in [
             "deny any any 0.0.0.0/0 any 198.51.100.70 in",
@@ -285,6 +316,14 @@ mod tests {
         for theirs in ["# managed\n\n", "\n"] {
             let text = format!("{theirs}{whole}{theirs}").replace('\n', "\r\n");
             assert!(RulesFile::parse(text.into()).is_ok(), "a whole file is theirs");
+        }
+        assert_eq!(RulesFile::parse(whole.into()).unwrap().text(), whole);
+        for (damage, words) in [
+            (Damage::Empty, "is empty"),
+            (Damage::CutShort, "was cut short"),
+            (Damage::NotText, "bytes that are no text"),
+        ] {
+            assert!(damage.to_string().contains(words), "{damage}");
         }
         assert_eq!(RulesFile::parse(b" \n".to_vec()), Err(Damage::Empty));
         assert_eq!(RulesFile::parse(whole.replace("RULES", "\0").into()), Err(Damage::NotText));

@@ -73,6 +73,20 @@ fn what_is_put_first_is_ahead_of_every_rule_wherever_they_stand() {
 }
 
 #[test]
+fn a_rule_that_is_lifted_takes_nothing_with_it_that_is_no_line_of_its_own() {
+    for rest in ["COMMIT\n### managed\n", "# remark\n\nCOMMIT\n### managed\n"] {
+        let text = format!("*filter\n### RULES ###\n{rest}");
+        let (file, target) = (parsed(&text), "198.51.100.7".parse().unwrap());
+        let mut edit = Edit::new(&file, false);
+        edit.put_first(target, Direction::In, mark());
+        let staged = parsed(&edit.text().unwrap());
+        let mut edit = Edit::new(&staged, false);
+        staged.ours().for_each(|(_, _, tuple)| edit.take_out(tuple));
+        assert_eq!(edit.text().unwrap(), text);
+    }
+}
+
+#[test]
 fn the_file_that_ufw_is_installed_with_can_be_changed() {
     let file = parsed("*filter\n### RULES ###\n-A ufw-user-limit -j REJECT\nCOMMIT\n");
     let mut edit = Edit::new(&file, false);
