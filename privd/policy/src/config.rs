@@ -383,6 +383,8 @@ mod tests {
             ("block-for = \"soon\"", "write for example"),
             ("block-for = \"0s\"", "write for example"),
             ("block-for = \"18446744073709551615s 1000ms\"", "write for example"),
+            // 21 bytes; one fewer is taken below.
+            ("block-for = \"1h 00000000000000000s\"", "write for example"),
             ("reconcile-every = \"18446744073709551615s 1000ms\"", "write for example"),
             ("block-for = []", "must not be empty"),
             ("block-for = 7", "a list of them"),
@@ -392,6 +394,36 @@ mod tests {
             let key = text.split(' ').next().unwrap();
             assert!(error.contains(words) && error.contains(key), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_read_says_what_it_says_and_a_mistake_names_file_line_and_key() {
+        let path = Path::new("/etc/webhookd/privd.toml");
+        let config =
+            Config::read("enforce = false\nmax-new-blocks-per-minute = 1\n", path).unwrap();
+        assert!(!config.enforce);
+        assert_eq!(config.max_new_blocks_per_minute(), 1);
+        let words = Config::read("enforce = true\nwidest-v4 = 7\n", path).unwrap_err().to_string();
+        assert_eq!(
+            words,
+            "/etc/webhookd/privd.toml: line 2, `widest-v4 = 7`: must lie between 8 and 32"
+        );
+    }
+
+    #[test]
+    fn what_is_not_roots_alone_is_refused_and_a_file_may_have_just_the_most_bytes() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("privd.toml");
+        std::fs::write(&path, "#".repeat(1 << 20)).unwrap();
+        assert!(Config::load(&path).is_ok(), "exactly the most");
+        let refused =
+            || Config::load(&path).unwrap_err().to_string().contains("must belong to root");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o620)).unwrap();
+        assert!(refused(), "its group may write");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        chown(&path, Some(65534), None).unwrap();
+        assert!(refused(), "it is another's");
     }
 
     #[test]
