@@ -1,4 +1,4 @@
-//! What SECURITY.md says is tested, is.
+//! What SECURITY.md and mutants.md say is tested, is.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -62,11 +62,11 @@ fn is_sentence(word: &str) -> bool {
 #[test]
 fn every_test_that_security_md_names_is_there() {
     let (tests, files) = tests();
-    let text = security();
+    let text = security() + &fs::read_to_string(root().join("tests/mutants.md")).unwrap();
     let named: Vec<&str> = quoted(&text).filter(|word| is_sentence(word)).collect();
     assert!(named.len() > 40, "{} tests are named", named.len());
     for name in named {
-        assert!(tests.contains(name), "SECURITY.md names the test {name}, which is not there");
+        assert!(tests.contains(name), "the test {name} is named and not there");
     }
     for file in quoted(&text).filter(|word| word.ends_with(".rs") && !word.contains('/')) {
         assert!(files.contains(file), "SECURITY.md names {file}, which has no test");

@@ -160,6 +160,8 @@ mod tests {
         let set = Protected::gather(&[never], vec![allowed]).unwrap();
         assert_eq!(covered(&set, "198.51.100.7"), Some(Refusal::NeverBlock));
         assert_eq!(covered(&set, "192.0.2.7"), Some(Refusal::UfwAllow));
+        // Begins as NAT64's prefix does, and is not in it.
+        assert_eq!(covered(&set, "64:ff9c::192.0.2.7"), None);
         let has = |refusal| set.all().any(|(why, _)| *why == refusal);
         assert!(has(Refusal::Reserved) && has(Refusal::OwnAddress) && has(Refusal::NeverBlock));
     }

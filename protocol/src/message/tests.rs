@@ -289,16 +289,15 @@ fn a_reply_without_details_keeps_its_outcomes_and_loses_its_words() {
         let outcome = LiftOutcome::Lifted;
         vec![Lift { target, outcome, detail: Text::truncated(detail) }]
     };
-    let kinds: [fn(Vec<Verdict>, Vec<Lift>) -> Reply; 4] = [
-        |verdicts, _| Reply::Block(verdicts),
-        |verdicts, _| Reply::Judge(verdicts),
-        |_, lifts| Reply::Unblock(lifts),
-        |_, lifted| Reply::Reload(Reloaded::Done { lifted }),
-    ];
-    for reply in kinds {
-        let bare = reply(verdicts(""), lifts(""));
-        assert_eq!(reply(verdicts("words"), lifts("words")).without_details(), bare);
-    }
+    let replies = |words: &str| {
+        [
+            Reply::Block(verdicts(words)),
+            Reply::Judge(verdicts(words)),
+            Reply::Unblock(lifts(words)),
+            Reply::Reload(Reloaded::Done { lifted: lifts(words) }),
+        ]
+    };
+    assert_eq!(replies("words").map(Reply::without_details), replies(""));
 }
 
 #[test]
