@@ -42,7 +42,7 @@ impl RulesFile {
         // The first and the last line of what `_write_rules` writes; people add remarks.
         let said = |line: &&str| !line.is_empty() && !line.starts_with('#');
         let mut lines = text.lines().map(str::trim_end).filter(said);
-        if lines.next() != Some("*filter") || lines.next_back() != Some("COMMIT") {
+        if lines.next() != Some("*filter") || lines.next_back() != Some(COMMIT) {
             return Err(Damage::CutShort);
         }
         let mut file = Self { text, ..Self::default() };
@@ -60,6 +60,8 @@ impl RulesFile {
     fn read_lines(&mut self) {
         let mut start = 0_usize;
         let mut open: Option<(&str, Range<usize>)> = None;
+        // Behind it stand remarks alone, and no rule may go among them.
+        let mut committed = false;
         for line in self.text.split_inclusive('\n') {
             let end = start.saturating_add(line.len());
             if line.starts_with("### ")
@@ -69,7 +71,9 @@ impl RulesFile {
             }
             if let Some(tuple) = line.strip_prefix(TUPLE) {
                 open = Some((tuple, start..end));
-            } else if line.trim_end() == RULES && self.head.is_none() {
+            } else if line.trim_end() == COMMIT {
+                committed = true;
+            } else if line.trim_end() == RULES && self.head.is_none() && !committed {
                 self.head = Some(end);
             } else if let Some((_, span)) = &mut open
                 && line.starts_with('-')
@@ -166,6 +170,8 @@ impl fmt::Display for Damage {
 pub(crate) const TUPLE: &str = "### tuple ###";
 /// The line ahead of the first rule.
 const RULES: &str = "### RULES ###";
+/// The line that has `iptables-restore` take all of it.
+const COMMIT: &str = "COMMIT";
 
 #[cfg(test)]
 mod tests {

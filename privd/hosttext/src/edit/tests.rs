@@ -51,7 +51,11 @@ fn a_late_rule_moves_with_every_line_that_belongs_to_it() {
 
 #[test]
 fn a_file_that_ufw_never_wrote_is_not_changed() {
-    for text in ["*filter\nCOMMIT\n", "*filter\n### RULES ###\n### tuple ### x\nCOMMIT\n"] {
+    for text in [
+        "*filter\nCOMMIT\n",
+        "*filter\nCOMMIT\n### RULES ###\n\n### END RULES ###\n",
+        "*filter\n### RULES ###\n### tuple ### x\nCOMMIT\n",
+    ] {
         let file = parsed(text);
         let mut edit = Edit::new(&file, false);
         edit.put_first("198.51.100.7".parse().unwrap(), Direction::In, mark());
