@@ -258,3 +258,119 @@ pub fn new_block(
     };
     Live { info, event: block.event, of_this_run: true }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(target: &str) -> Live {
+        let info = BlockInfo {
+            target: target.parse().unwrap(),
+            since: 0,
+            until: Until::At(100),
+            reason: Text::default(),
+            rule_name: Text::default(),
+            alert_id: Text::default(),
+            peer_uid: 0,
+            peer_pid: 0,
+            requester: None,
+            offences: 1,
+            in_force: false,
+        };
+        Live { info, event: EventId(7), of_this_run: false }
+    }
+
+    fn words() -> Text {
+        Text::truncated("words")
+    }
+
+    /// Every effect, and whether it leaves things as wanted.
+    fn effects() -> [(Effect, bool); 6] {
+        [
+            (Effect::Done(words()), true),
+            (Effect::Already(words()), true),
+            (Effect::Failed(words()), false),
+            (Effect::Unverified(words()), false),
+            (Effect::Pending(words()), false),
+            (Effect::Unavailable(words()), false),
+        ]
+    }
+
+    #[test]
+    fn each_effect_on_a_block_has_its_answer() {
+        for (effect, holds) in effects() {
+            let mut batch = Batch::default();
+            let live = live("198.51.100.7");
+            let plan = batch.add(Why::New, live.clone(), false);
+            assert_eq!(batch.items[0].event(), Some(EventId(7)));
+            let expected = match effect {
+                Effect::Done(_) => Outcome::Blocked(live.enforced()),
+                Effect::Already(_) => Outcome::AlreadyBlocked(live.enforced()),
+                Effect::Failed(_) => Outcome::Failed,
+                Effect::Unverified(_) => Outcome::Unverified,
+                Effect::Pending(_) => Outcome::Pending,
+                Effect::Unavailable(_) => Outcome::Unavailable,
+            };
+            batch.take(vec![effect.clone()]);
+            assert_eq!(batch.outcome(plan), (expected, words()), "{effect:?}");
+            assert_eq!(batch.standing().count(), usize::from(holds), "{effect:?}");
+            assert_eq!(batch.is_pending(), matches!(effect, Effect::Pending(_)));
+            let taken_back = matches!(effect, Effect::Unavailable(_));
+            assert_eq!(batch.settle().removed.len(), usize::from(taken_back), "{effect:?}");
+        }
+    }
+
+    #[test]
+    fn each_effect_on_a_lift_has_its_answer_and_what_could_not_be_lifted_lives_on() {
+        for (effect, holds) in effects() {
+            for known in [true, false] {
+                let (mut batch, live) = (Batch::default(), live("198.51.100.7"));
+                let target = live.info.target;
+                let blocks: Blocks = known.then(|| live.clone()).into_iter().collect();
+                batch.lift(Why::Expired, target);
+                let entry = batch.begin(&blocks);
+                let ended = known.then_some((target, Some(Ended { offences: 2, last: 100 })));
+                assert_eq!(entry.ended, Vec::from_iter(ended));
+                batch.take(vec![effect.clone()]);
+                let expected = match effect {
+                    Effect::Already(_) if !known => LiftOutcome::NotBlocked,
+                    _ if holds => LiftOutcome::Lifted,
+                    _ => LiftOutcome::Failed,
+                };
+                assert_eq!(batch.lifted(target), (expected, words()), "{effect:?}");
+                let back = batch.settle().added;
+                assert_eq!(back.len(), usize::from(known && !holds), "{effect:?}");
+                assert_eq!(batch.standing().count(), 0, "nothing is cut where a block goes");
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_made_durable_is_not_tried() {
+        let (mut batch, gone) = (Batch::default(), live("198.51.100.9"));
+        let new = batch.add(Why::New, live("198.51.100.7"), false);
+        let known = batch.add(Why::Missing, live("198.51.100.8"), false);
+        batch.lift(Why::Asked, gone.info.target);
+        batch.lift(Why::Orphaned, "198.51.100.10".parse().unwrap());
+        let entry = batch.begin(&[gone.clone()].into_iter().collect());
+        let targets =
+            |lives: &[Live]| -> Vec<Target> { lives.iter().map(|live| live.info.target).collect() };
+        assert_eq!(targets(&entry.added), targets(&[live("198.51.100.7")]), "only what is new");
+        assert_eq!(entry.removed, [gone.info.target]);
+        batch.give_up(&words());
+        // What the ledger need not know is done all the same: rules that vanished, and nobody's.
+        assert_eq!(batch.changes().len(), 2);
+        batch.take(vec![Effect::Done(words()), Effect::Done(words())]);
+        assert_eq!(batch.outcome(new), (Outcome::Failed, words()));
+        assert!(matches!(batch.outcome(known).0, Outcome::Blocked(_)));
+        assert_eq!(batch.lifted(gone.info.target), (LiftOutcome::Failed, words()));
+    }
+
+    #[test]
+    fn each_reason_has_words_of_its_own() {
+        let all = [Why::New, Why::Missing, Why::Expired, Why::Protected, Why::Orphaned];
+        let words: std::collections::HashSet<&str> = all.map(Why::words).into_iter().collect();
+        assert!(words.len() == all.len() && words.iter().all(|words| words.contains(' ')));
+        assert_eq!(Why::Asked.words(), Why::New.words());
+    }
+}

@@ -157,6 +157,24 @@ mod tests {
     }
 
     #[test]
+    fn a_length_of_exactly_the_cap_is_taken_and_one_byte_more_is_not() {
+        let header = |length: usize| {
+            let [a, b, c, d] = u32::try_from(length).unwrap().to_le_bytes();
+            [VERSION, a, b, c, d]
+        };
+        let cap = RequestFrame::MAX_BYTES;
+        assert_eq!(payload_len::<RequestFrame>(header(cap)).unwrap(), cap);
+        assert!(payload_len::<RequestFrame>(header(cap + 1)).is_err());
+    }
+
+    #[test]
+    fn a_version_notice_says_the_version_and_nothing_else() {
+        let error = read::<RequestFrame>(&mut version_notice().as_slice()).unwrap_err();
+        assert!(matches!(error, FrameError::Decode(_)), "{error}");
+        assert_eq!(version_notice(), [VERSION, 0, 0, 0, 0]);
+    }
+
+    #[test]
     fn a_trailing_byte_is_refused() {
         let mut frame = encode(&status(1)).unwrap();
         frame.push(0);

@@ -209,6 +209,46 @@ impl fmt::Display for Refusal {
 mod tests {
     use super::*;
 
+    fn every_outcome() -> [Outcome; 10] {
+        let enforced =
+            Enforced { target: "198.51.100.7".parse().unwrap(), until: Until::Permanent };
+        [
+            Outcome::Blocked(enforced),
+            Outcome::AlreadyBlocked(enforced),
+            Outcome::WouldBlock(enforced),
+            Outcome::Invalid,
+            Outcome::Refused(Refusal::Gateway),
+            Outcome::OverQuota { retry_after_seconds: 7 },
+            Outcome::Failed,
+            Outcome::Unverified,
+            Outcome::Pending,
+            Outcome::Unavailable,
+        ]
+    }
+
+    #[test]
+    fn each_outcome_has_its_published_word() {
+        assert_eq!(every_outcome().map(|outcome| outcome.name()), Outcome::NAMES);
+    }
+
+    #[test]
+    fn only_what_is_in_force_says_how_and_only_a_refusal_says_why() {
+        for (place, outcome) in every_outcome().iter().enumerate() {
+            assert_eq!(outcome.enforced().is_some(), place < 3, "{outcome:?}");
+            assert_eq!(outcome.refusal(), (place == 4).then_some(Refusal::Gateway), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn each_refusal_explains_itself_in_words_of_its_own() {
+        for reason in Refusal::ALL {
+            assert_eq!(reason.to_string(), reason.name());
+            assert!(reason.explanation().contains(' '), "{reason}");
+            let same = |other: &&Refusal| other.explanation() == reason.explanation();
+            assert_eq!(Refusal::ALL.iter().filter(same).count(), 1, "{reason}");
+        }
+    }
+
     #[test]
     fn refusal_names_are_distinct() {
         let mut names: Vec<_> = Refusal::ALL.iter().map(|reason| reason.name()).collect();

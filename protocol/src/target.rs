@@ -165,7 +165,9 @@ mod tests {
             ("::ffff:198.51.100.0/120", "198.51.100.0/24"),
             ("64:ff9b::198.51.100.7", "64:ff9b::c633:6407"),
         ] {
-            assert_eq!(text.parse::<Target>().unwrap().to_string(), reading, "{text}");
+            let target: Target = text.parse().unwrap();
+            assert_eq!(target.to_string(), reading, "{text}");
+            assert_eq!(target.is_ipv6(), reading.contains(':'), "{text}");
         }
     }
 

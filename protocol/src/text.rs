@@ -83,6 +83,13 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_shown_and_looked_up_as_what_it_says() {
+        let known = std::collections::HashSet::from([Text::truncated("ssh")]);
+        assert!(known.contains("ssh") && !known.contains(""));
+        assert_eq!(Text::truncated("ssh").to_string(), "ssh");
+    }
+
+    #[test]
     fn a_peer_cannot_send_a_longer_one() {
         assert!(Text::try_from("x".repeat(1024)).is_ok());
         assert!(Text::try_from("x".repeat(1025)).is_err());

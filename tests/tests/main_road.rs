@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tests::sessions::Sessions;
 use tests::world::{ATTACKER, ATTACKER6, SERVER, SERVER6};
-use tests::{Standing, World};
+use tests::{Engine, Standing, World};
 
 #[test]
 fn an_alert_blocks_the_attacker_and_ends_all_three_sessions() {
@@ -35,6 +35,25 @@ fn ipv6_is_blocked_the_same_way() {
     assert!(!world.attacker_connects(SERVER6));
     assert!(world.attacker_connects(SERVER));
 }
+
+/// ufw's own before.rules accept ICMP first: SECURITY.md says so.
+#[test]
+fn a_blocked_source_may_still_ping_with_ufw_and_not_with_nftables() {
+    let world = World::new();
+    let pings = || world.attacker.run(&["python3", "-c", PING, SERVER]).status.success();
+    assert!(pings());
+    world.block(ATTACKER);
+    assert_eq!(pings(), Engine::tested() == Engine::Ufw);
+}
+
+/// Ends well if an echo request (RFC 792) is replied to within two seconds.
+const PING: &str = "\
+import socket, sys
+icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+icmp.settimeout(2)
+icmp.sendto(b'\\x08\\x00\\xf7\\xfd\\x00\\x01\\x00\\x01', (sys.argv[1], 0))
+assert icmp.recv(100)[20] == 0
+";
 
 #[test]
 fn the_block_is_in_the_list_with_what_was_said_of_it() {

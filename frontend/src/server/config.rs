@@ -77,10 +77,19 @@ impl Config {
     /// # Errors
     /// A sentence that names the file, the key and the mend.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let in_file =
+            |error: std::io::Error| ConfigError { path: path.into(), problem: error.into() };
+        Self::read(&std::fs::read_to_string(path).map_err(in_file)?, path)
+    }
+
+    /// Reads the text of the file, which the error names as `path`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let in_file = |problem| ConfigError { path: path.to_owned(), problem };
-        let text = std::fs::read_to_string(path).map_err(|error| in_file(error.into()))?;
-        let keys: Keys = toml::from_str(&text).map_err(|error| {
-            in_file(Problem::Toml(one_line(error.message(), error.span(), &text)))
+        let keys: Keys = toml::from_str(text).map_err(|error| {
+            in_file(Problem::Toml(one_line(error.message(), error.span(), text)))
         })?;
         Self::from_keys(keys).map_err(in_file)
     }

@@ -132,6 +132,9 @@ impl Walk<'_> {
                 text: rule.text.clone(),
             };
             match rule.target.as_deref() {
+                Some(word) if TARGETS.contains(&word) && self.chains.contains_key(word) => {
+                    path.accepts.push(accept(conditions));
+                }
                 Some("DROP" | "REJECT") => {
                     if let Some(Selector { net, negated: false }) = theirs
                         && whole
@@ -147,7 +150,12 @@ impl Walk<'_> {
                 // Matters only if this chain turns out to be the one that leads to ufw's.
                 Some("RETURN") => returns.push(accept(conditions)),
                 Some("ACCEPT") if rule.is_harmless() => {}
-                Some(next) if self.chains.contains_key(next) && !rule.goto && depth > 0 => {
+                Some(next)
+                    if self.chains.contains_key(next)
+                        && !rule.goto
+                        && depth > 0
+                        && path.position < MOST_RULES =>
+                {
                     let bare = theirs.is_none() && ours.is_none() && rule.matches.is_empty();
                     let depth = depth.saturating_sub(1);
                     reached = self.chain(next, &conditions, whole && bare, depth, path);
@@ -271,6 +279,14 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// Rules that are gone through, each as often as it is led to: a second's work. Sixteen chains with
+/// a few jumps each to the next one would be work for years.
+const MOST_RULES: usize = 1_000_000;
+
+/// What a rule of these may do is known; not so where nft(8) has made a chain of that name, which
+/// iptables(8) refuses and cannot tell from the target.
+const TARGETS: [&str; 4] = ["ACCEPT", "DROP", "REJECT", "RETURN"];
+
 /// Jumps in a row that are followed; ufw's are three deep, and the kernel refuses loops.
 const MAX_DEPTH: u8 = 16;
 
@@ -354,6 +370,32 @@ mod tests {
                 format!("bypassed by {line}")
             );
         }
+    }
+
+    #[test]
+    fn a_chain_that_is_called_as_a_target_is_not_taken_for_it() {
+        let accepting = with_line(FIRST_INPUT, "-A INPUT -j ACCEPT");
+        for (chain, listing, expected) in [
+            ("ACCEPT", &*accepting, "bypassed by -A INPUT -j ACCEPT"),
+            ("DROP", UFW, "Absent"),
+            ("RETURN", UFW, "bypassed by -A ufw-logging-deny"),
+        ] {
+            let listing = format!("-N {chain}\n{listing}");
+            let seen = standing(&listing, "198.51.100.7", Direction::In);
+            assert!(seen.starts_with(expected), "{chain}: {seen}");
+        }
+    }
+
+    #[test]
+    fn chains_that_lead_to_each_other_too_many_times_are_not_followed_to_the_end() {
+        let mut jumps = "-A INPUT -j chain1\n".to_owned();
+        for level in 1..15 {
+            let jump = format!("-A chain{level} -j chain{}\n", level + 1);
+            jumps += &format!("-N chain{level}\n{}", jump.repeat(3));
+        }
+        let listing = with_line(FIRST_INPUT, &format!("-N chain15\n{jumps}"));
+        assert_eq!(standing(&listing, "198.51.100.7", Direction::In), "NotReached");
+        assert_eq!(standing(&listing, "198.51.100.7", Direction::Out), "Dropped");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use ipnet::IpNet;
 use protocol::Target;
@@ -15,7 +16,7 @@ use crate::tuple::Tuple;
 pub struct RulesFile {
     /// All of it.
     pub(crate) text: String,
-    /// Where the first rule goes; None in a file that ufw never wrote.
+    /// Where the first rule goes, ahead of all; None in a file that ufw never wrote.
     pub(crate) head: Option<usize>,
     /// The rules in the order in which packets meet them.
     pub(crate) tuples: Vec<Tuple>,
@@ -41,7 +42,7 @@ impl RulesFile {
         // The first and the last line of what `_write_rules` writes; people add remarks.
         let said = |line: &&str| !line.is_empty() && !line.starts_with('#');
         let mut lines = text.lines().map(str::trim_end).filter(said);
-        if lines.next() != Some("*filter") || lines.next_back() != Some("COMMIT") {
+        if lines.next() != Some("*filter") || lines.next_back() != Some(COMMIT) {
             return Err(Damage::CutShort);
         }
         let mut file = Self { text, ..Self::default() };
@@ -58,26 +59,39 @@ impl RulesFile {
 
     fn read_lines(&mut self) {
         let mut start = 0_usize;
-        let mut open: Option<(&str, usize)> = None;
+        let mut open: Option<(&str, Range<usize>)> = None;
+        // Behind it stand remarks alone, and no rule may go among them.
+        let mut committed = false;
         for line in self.text.split_inclusive('\n') {
             let end = start.saturating_add(line.len());
             if line.starts_with("### ")
-                && let Some((tuple, from)) = open.take()
+                && let Some((tuple, span)) = open.take()
             {
-                self.tuples.push(Tuple::parse(tuple, from..start));
+                self.tuples.push(Tuple::parse(tuple, span));
             }
             if let Some(tuple) = line.strip_prefix(TUPLE) {
-                open = Some((tuple, start));
-            } else if line.trim_end() == RULES {
+                open = Some((tuple, start..end));
+            } else if line.trim_end() == COMMIT {
+                committed = true;
+            } else if line.trim_end() == RULES && self.head.is_none() && !committed {
                 self.head = Some(end);
+            } else if let Some((_, span)) = &mut open
+                && line.starts_with('-')
+                && span.end == start
+            {
+                // What else follows, COMMIT above all, does not come and go with the rule.
+                span.end = end;
             }
             start = end;
         }
         // Without the line that ends ufw's rules: the tuple is seen, and never moved.
-        if let Some((tuple, from)) = open {
+        if let Some((tuple, span)) = open {
             self.head = None;
-            self.tuples.push(Tuple::parse(tuple, from..start));
+            self.tuples.push(Tuple::parse(tuple, span));
         }
+        // ufw reads a rule wherever it stands: what we put at the head would not be in front.
+        let first = self.tuples.first().map_or(usize::MAX, |tuple| tuple.span.start);
+        self.head = self.head.filter(|head| *head <= first);
     }
 
     /// All of it, as it was read.
@@ -156,6 +170,8 @@ impl fmt::Display for Damage {
 pub(crate) const TUPLE: &str = "### tuple ###";
 /// The line ahead of the first rule.
 const RULES: &str = "### RULES ###";
+/// The line that has `iptables-restore` take all of it.
+const COMMIT: &str = "COMMIT";
 
 #[cfg(test)]
 mod tests {
@@ -201,6 +217,30 @@ mod tests {
             (vec![ALLOW_22], "absent"),
         ] {
             assert_eq!(standing(&tuples, "198.51.100.7"), expected, "{tuples:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_deny_of_every_packet_from_a_source_is_a_plain_one() {
+        for (tuple, plain) in [
+            (DENY_7, true),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 - - in", true),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 in comment=68c3a9", true),
+            ("deny_log any any 0.0.0.0/0 any 198.51.100.7 in", false),
+            ("reject any any 0.0.0.0/0 any 198.51.100.7 in", false),
+            ("reject_log any any 0.0.0.0/0 any 198.51.100.7 in", false),
+            ("allow any any 0.0.0.0/0 any 198.51.100.7 in", false),
+            ("deny any any 198.51.100.7 any 0.0.0.0/0 out", false),
+            ("deny tcp any 0.0.0.0/0 any 198.51.100.7 in", false),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 Nginx - in", false),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 - Nginx in", false),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 - in", false),
+            ("deny any any 0.0.0.0/0 any 198.51.100.7 more - - in", false),
+        ] {
+            let rules = file(&[tuple]);
+            assert_eq!(rules.tuples[0].is_plain_deny(), plain, "{tuple}");
+            let text = tuple.split(" comment=").next().unwrap();
+            assert_eq!(rules.tuples[0].text(), text);
         }
     }
 
@@ -282,6 +322,14 @@ mod tests {
         for theirs in ["# managed\n\n", "\n"] {
             let text = format!("{theirs}{whole}{theirs}").replace('\n', "\r\n");
             assert!(RulesFile::parse(text.into()).is_ok(), "a whole file is theirs");
+        }
+        assert_eq!(RulesFile::parse(whole.into()).unwrap().text(), whole);
+        for (damage, words) in [
+            (Damage::Empty, "is empty"),
+            (Damage::CutShort, "was cut short"),
+            (Damage::NotText, "bytes that are no text"),
+        ] {
+            assert!(damage.to_string().contains(words), "{damage}");
         }
         assert_eq!(RulesFile::parse(b" \n".to_vec()), Err(Damage::Empty));
         assert_eq!(RulesFile::parse(whole.replace("RULES", "\0").into()), Err(Damage::NotText));

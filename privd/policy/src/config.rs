@@ -81,7 +81,17 @@ impl Config {
     /// # Errors
     /// A sentence that names the file, the key and the mend.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::read(path).map_err(|problem| ConfigError { path: path.to_owned(), problem })
+        let in_file = |problem| ConfigError { path: path.to_owned(), problem };
+        Self::read(&text(path).map_err(in_file)?, path)
+    }
+
+    /// Reads the text of the file, which the error names as `path`.
+    ///
+    /// # Errors
+    /// As [`Self::load`], but for what is wrong with the file itself.
+    pub fn read(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let in_file = |problem| ConfigError { path: path.to_owned(), problem };
+        toml::from_str(text).map_err(|error| in_file(Problem::Toml(one_line(&error, text))))
     }
 
     /// Live blocks at most: what the engine is good for, unless told otherwise.
@@ -98,26 +108,6 @@ impl Config {
             Engine::Ufw => 600,
             Engine::Nftables => 600_000,
         })
-    }
-
-    fn read(path: &Path) -> Result<Self, Problem> {
-        // A pipe in its place would have signals and every other reload wait.
-        let flags = OFlag::O_NONBLOCK.bits();
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(Problem::NoFile);
-        }
-        // Judged on the open file, so that it cannot be swapped in between.
-        if metadata.uid() != 0 || metadata.mode() & OTHERS_MAY_WRITE != 0 {
-            return Err(Problem::Writable);
-        }
-        let mut text = String::new();
-        file.take(MAX_BYTES.saturating_add(1)).read_to_string(&mut text)?;
-        if u64::try_from(text.len()).is_ok_and(|bytes| bytes > MAX_BYTES) {
-            return Err(Problem::Large);
-        }
-        toml::from_str(&text).map_err(|error| Problem::Toml(one_line(&error, &text)))
     }
 }
 
@@ -204,6 +194,27 @@ impl<const LEAST: u8, const MOST: u8> TryFrom<u8> for Within<LEAST, MOST> {
         let inside = (LEAST..=MOST).contains(&value);
         inside.then_some(Self(value)).ok_or_else(|| format!("must lie between {LEAST} and {MOST}"))
     }
+}
+
+/// The text of a file that is root's alone.
+fn text(path: &Path) -> Result<String, Problem> {
+    // A pipe in its place would have signals and every other reload wait.
+    let flags = OFlag::O_NONBLOCK.bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Problem::NoFile);
+    }
+    // Judged on the open file, so that it cannot be swapped in between.
+    if metadata.uid() != 0 || metadata.mode() & OTHERS_MAY_WRITE != 0 {
+        return Err(Problem::Writable);
+    }
+    let mut text = String::new();
+    file.take(MAX_BYTES.saturating_add(1)).read_to_string(&mut text)?;
+    if u64::try_from(text.len()).is_ok_and(|bytes| bytes > MAX_BYTES) {
+        return Err(Problem::Large);
+    }
+    Ok(text)
 }
 
 fn networks<'de, D: Deserializer<'de>>(keys: D) -> Result<Vec<IpNet>, D::Error> {
@@ -372,6 +383,8 @@ mod tests {
             ("block-for = \"soon\"", "write for example"),
             ("block-for = \"0s\"", "write for example"),
             ("block-for = \"18446744073709551615s 1000ms\"", "write for example"),
+            // 21 bytes; one fewer is taken below.
+            ("block-for = \"1h 00000000000000000s\"", "write for example"),
             ("reconcile-every = \"18446744073709551615s 1000ms\"", "write for example"),
             ("block-for = []", "must not be empty"),
             ("block-for = 7", "a list of them"),
@@ -381,6 +394,36 @@ mod tests {
             let key = text.split(' ').next().unwrap();
             assert!(error.contains(words) && error.contains(key), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_read_says_what_it_says_and_a_mistake_names_file_line_and_key() {
+        let path = Path::new("/etc/webhookd/privd.toml");
+        let config =
+            Config::read("enforce = false\nmax-new-blocks-per-minute = 1\n", path).unwrap();
+        assert!(!config.enforce);
+        assert_eq!(config.max_new_blocks_per_minute(), 1);
+        let words = Config::read("enforce = true\nwidest-v4 = 7\n", path).unwrap_err().to_string();
+        assert_eq!(
+            words,
+            "/etc/webhookd/privd.toml: line 2, `widest-v4 = 7`: must lie between 8 and 32"
+        );
+    }
+
+    #[test]
+    fn what_is_not_roots_alone_is_refused_and_a_file_may_have_just_the_most_bytes() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("privd.toml");
+        std::fs::write(&path, "#".repeat(1 << 20)).unwrap();
+        assert!(Config::load(&path).is_ok(), "exactly the most");
+        let refused =
+            || Config::load(&path).unwrap_err().to_string().contains("must belong to root");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o620)).unwrap();
+        assert!(refused(), "its group may write");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        chown(&path, Some(65534), None).unwrap();
+        assert!(refused(), "it is another's");
     }
 
     #[test]

@@ -154,6 +154,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_gathered_on_a_host_holds_its_own_addresses_and_every_list() {
+        let never: IpNet = "198.51.100.0/24".parse().unwrap();
+        let allowed = Allowed { net: "192.0.2.0/24".parse().unwrap(), rule: "allow".to_owned() };
+        let set = Protected::gather(&[never], vec![allowed]).unwrap();
+        assert_eq!(covered(&set, "198.51.100.7"), Some(Refusal::NeverBlock));
+        assert_eq!(covered(&set, "192.0.2.7"), Some(Refusal::UfwAllow));
+        // Begins as NAT64's prefix does, and is not in it.
+        assert_eq!(covered(&set, "64:ff9c::192.0.2.7"), None);
+        let has = |refusal| set.all().any(|(why, _)| *why == refusal);
+        assert!(has(Refusal::Reserved) && has(Refusal::OwnAddress) && has(Refusal::NeverBlock));
+    }
+
+    #[test]
     fn what_no_remote_host_has_is_reserved() {
         let set = Protected::without_host(&[], Vec::new());
         for target in [

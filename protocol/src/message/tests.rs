@@ -280,6 +280,60 @@ fn the_largest_request_and_reply_fit_their_caps() {
 }
 
 #[test]
+fn a_reply_without_details_keeps_its_outcomes_and_loses_its_words() {
+    let target: Target = "198.51.100.7".parse().unwrap();
+    let verdicts = |detail: &str| {
+        vec![Verdict { target, outcome: Outcome::Failed, detail: Text::truncated(detail) }]
+    };
+    let lifts = |detail: &str| {
+        let outcome = LiftOutcome::Lifted;
+        vec![Lift { target, outcome, detail: Text::truncated(detail) }]
+    };
+    let replies = |words: &str| {
+        [
+            Reply::Block(verdicts(words)),
+            Reply::Judge(verdicts(words)),
+            Reply::Unblock(lifts(words)),
+            Reply::Reload(Reloaded::Done { lifted: lifts(words) }),
+        ]
+    };
+    assert_eq!(replies("words").map(Reply::without_details), replies(""));
+}
+
+#[test]
+fn every_verb_and_lift_has_its_published_word() {
+    let block = |request| match request {
+        RequestFrame { request: Request::Block(block), .. } => block,
+        other => panic!("{other:?}"),
+    };
+    let target: Target = "198.51.100.7".parse().unwrap();
+    let block = block(block_of(vec![target]));
+    let unblock = Unblock { event: EventId(1), which: Which::All, immune_for: 0 };
+    for (request, verb) in [
+        (Request::Block(block.clone()), "block"),
+        (Request::Unblock(unblock), "unblock"),
+        (Request::List(List { after: None, limit: 1 }), "list"),
+        (Request::Show(target), "show"),
+        (Request::Status, "status"),
+        (Request::Judge(block.clone()), "judge"),
+        (Request::Reload, "reload"),
+        (Request::Protected, "protected"),
+        (Request::Elements(block.targets.clone()), "elements"),
+    ] {
+        assert_eq!(request.verb(), verb);
+    }
+    assert_eq!(block.targets.as_slice(), [target]);
+    for (outcome, word) in [
+        (LiftOutcome::Lifted, "lifted"),
+        (LiftOutcome::NotBlocked, "not-blocked"),
+        (LiftOutcome::Failed, "failed"),
+    ] {
+        assert_eq!(outcome.name(), word);
+    }
+    assert_eq!(EventId(0xabc).to_string(), "00000000000000000000000000000abc");
+}
+
+#[test]
 fn targets_that_are_not_canonical_are_refused_on_the_wire() {
     let good = frame::encode(&block_of(vec!["198.51.100.0/24".parse().unwrap()])).unwrap();
     for (offset, value) in [(49, 1_u8), (50, 0), (50, 33), (42, 2)] {

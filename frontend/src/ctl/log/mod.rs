@@ -38,6 +38,12 @@ use crate::ctl::output::Output;
 use crate::ctl::{CtlError, Done};
 use crate::term;
 
+/// The sentence that one line of an audit log is shown as; None for what is no record.
+#[must_use]
+pub fn sentence(line: &[u8]) -> Option<String> {
+    Record::read(line).map(|record| words::of(&record))
+}
+
 /// Which records to show.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -25,6 +25,17 @@ use crate::server::config::Config;
 
 pub(super) use crate::ctl::simulate::alert::Mode;
 
+/// The bodies that Kibana makes of a template for alerts, given as JSON, as it posts them with
+/// `Content-Type: application/json`; `summary`: one for all alerts.
+///
+/// # Errors
+/// A sentence that says what cannot be understood, or takes too much.
+pub fn posted(template: &str, alerts: &str, summary: bool) -> Result<Vec<String>, String> {
+    let alerts: Value = serde_json::from_str(alerts).map_err(|error| error.to_string())?;
+    let mode = summary.then_some(Mode::Summary);
+    rendered(template, alerts, mode, true).map_err(|error| error.to_string())
+}
+
 /// What to simulate.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -113,11 +124,20 @@ fn bodies(arguments: &Arguments, max_body: usize) -> Result<Vec<String>, Simulat
     let template = read(&arguments.file, max_body)?;
     let alerts: Value = serde_json::from_str(&read(alert, max_body)?)
         .map_err(|error| SimulateError::NotJson { path: alert.clone(), error })?;
+    let is_json = arguments.content_type.contains("application/json");
+    rendered(&template, alerts, arguments.mode, is_json)
+}
+
+fn rendered(
+    template: &str,
+    alerts: Value,
+    mode: Option<Mode>,
+    is_json: bool,
+) -> Result<Vec<String>, SimulateError> {
     let mut bodies = Vec::new();
     let budget = Budget::new();
-    for variables in alert::actions(alerts, arguments.mode, &budget)? {
-        let body = mustache::render(&template, variables, &budget)?;
-        let is_json = arguments.content_type.contains("application/json");
+    for variables in alert::actions(alerts, mode, &budget)? {
+        let body = mustache::render(template, variables, &budget)?;
         bodies.push(if is_json { mustache::wired(&body) } else { body });
     }
     Ok(bodies)

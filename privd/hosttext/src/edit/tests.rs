@@ -51,11 +51,42 @@ fn a_late_rule_moves_with_every_line_that_belongs_to_it() {
 
 #[test]
 fn a_file_that_ufw_never_wrote_is_not_changed() {
-    for text in ["*filter\nCOMMIT\n", "*filter\n### RULES ###\n### tuple ### x\nCOMMIT\n"] {
+    for text in [
+        "*filter\nCOMMIT\n",
+        "*filter\nCOMMIT\n### RULES ###\n\n### END RULES ###\n",
+        "*filter\n### RULES ###\n### tuple ### x\nCOMMIT\n",
+    ] {
         let file = parsed(text);
         let mut edit = Edit::new(&file, false);
         edit.put_first("198.51.100.7".parse().unwrap(), Direction::In, mark());
         assert_eq!(edit.text(), None, "{text}");
+    }
+}
+
+#[test]
+fn what_is_put_first_is_ahead_of_every_rule_wherever_they_stand() {
+    let allow = "\n### tuple ### allow any any ::/0 any ::/0 in\n-A ufw6-user-input -j ACCEPT\n";
+    let twice = format!("{HEAD}{allow}\n### RULES ###\n{TAIL}");
+    let (file, target) = (parsed(&twice), "2001:db8::7".parse().unwrap());
+    let mut edit = Edit::new(&file, true);
+    edit.put_first(target, Direction::In, mark());
+    let staged = parsed(&edit.text().unwrap());
+    assert!(matches!(staged.standing(target, Direction::In), FileStanding::First(_)));
+    let ahead = parsed(&format!("*filter\n{allow}\n### RULES ###\n{TAIL}"));
+    assert_eq!(Edit::new(&ahead, true).text(), None, "ufw never wrote it");
+}
+
+#[test]
+fn a_rule_that_is_lifted_takes_nothing_with_it_that_is_no_line_of_its_own() {
+    for rest in ["COMMIT\n### managed\n", "# remark\n\nCOMMIT\n### managed\n"] {
+        let text = format!("*filter\n### RULES ###\n{rest}");
+        let (file, target) = (parsed(&text), "198.51.100.7".parse().unwrap());
+        let mut edit = Edit::new(&file, false);
+        edit.put_first(target, Direction::In, mark());
+        let staged = parsed(&edit.text().unwrap());
+        let mut edit = Edit::new(&staged, false);
+        staged.ours().for_each(|(_, _, tuple)| edit.take_out(tuple));
+        assert_eq!(edit.text().unwrap(), text);
     }
 }
 
