@@ -76,9 +76,9 @@ pub struct Enforcer {
     pub(crate) repairs: Bucket,
     /// Times since boot.
     pub(crate) next_look: Duration,
-    /// When the last look began, and how long it took.
-    pub(crate) looked: Duration,
-    pub(crate) look_took: Duration,
+    /// When all blocks were judged last, and how long that took.
+    pub(crate) judged: Duration,
+    pub(crate) judging_took: Duration,
     /// The engine that held the blocks before, until all of them are in force in this one; and what
     /// it said last of why it keeps them.
     pub(crate) retiring: Option<(Box<dyn Firewall>, Text)>,
@@ -133,8 +133,8 @@ impl Enforcer {
             settled: now.steady,
             repairs: Bucket::new(REPAIRS_PER_MINUTE, now.steady),
             next_look: now.steady,
-            looked: now.steady,
-            look_took: Duration::ZERO,
+            judged: Duration::ZERO,
+            judging_took: Duration::ZERO,
             retiring: None,
             next_upkeep: now.steady,
             sweep: false,
@@ -169,12 +169,12 @@ impl Enforcer {
     /// Works until told to stop, or until only a fresh start helps.
     pub fn run(mut self, orders: &Receiver<Order>) -> End {
         loop {
+            self.notice();
             let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK);
             let first = match pulse::during(wait, || orders.recv_timeout(wait)) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => {
                     self.settle();
-                    self.notice();
                     None
                 }
                 Err(RecvTimeoutError::Disconnected) => return End::Stopped,
@@ -209,10 +209,9 @@ impl Enforcer {
     /// What no file tells of shows within a moment too, unless looking takes so long that there would
     /// be time for nothing else.
     fn notice(&mut self) {
-        let now = (self.clock)();
-        let pause = self.look_took.saturating_mul(LOOK_PAUSE);
-        if !self.state.stamp.is_current() && now.steady >= self.looked.saturating_add(pause) {
-            self.next_look = now.steady;
+        let now = (self.clock)().steady;
+        if now >= self.judged.saturating_add(self.pause()) && !self.state.stamp.is_current() {
+            self.next_look = self.next_look.min(now);
         }
     }
 
@@ -354,7 +353,8 @@ impl Enforcer {
         }
         let changes = batch.changes();
         let started = (self.clock)().steady;
-        let effects = self.engine.apply(&changes);
+        let mut effects = self.engine.apply(&changes);
+        self.lift_in_both(&changes, &mut effects);
         if !changes.is_empty() {
             self.state.changes.note((self.clock)().steady.saturating_sub(started));
         }
@@ -371,9 +371,10 @@ impl Enforcer {
         if batch.is_pending() {
             self.next_look = now.steady.saturating_add(TICK);
         }
-        if self.engine.others_changed() {
+        if self.engine.reads_all() {
             self.judge(now);
         } else {
+            // What others did to the rest is looked at when nobody waits for it.
             let changed = changes.iter().map(Change::target).zip(effects);
             self.note(now, changed.collect());
         }
@@ -392,8 +393,6 @@ const MANY: usize = 1_000;
 const BATCH: usize = 1024;
 /// A tenth of a ufw run, for which a batch waits to be as large as the one before.
 const TOGETHER: Duration = Duration::from_millis(20);
-/// Looks take one part in so many of the time.
-const LOOK_PAUSE: u32 = 20;
 /// Blocks end within two of these.
 const TICK: Duration = Duration::from_secs(1);
 /// Somebody who keeps taking our rules away is met at this rate, not in a race.

@@ -11,14 +11,14 @@ use crate::batch::{Batch, Why};
 use crate::clock::Now;
 use crate::enforcer::Enforcer;
 use crate::judgement::MEMORY;
+use crate::recover;
 use crate::snapshot::Snapshot;
-use firewall::Effect;
+use firewall::{Change, Effect, Mark};
 use ledger::{Entry, Live};
 
 impl Enforcer {
     /// Reads everything back, and decides when to look again.
     pub(crate) fn look(&mut self, now: Now) {
-        let started = (self.clock)().steady;
         let looked = self.engine.look();
         // Also while the firewall is off: what is protected is asked for all the same.
         let gathered = self.gather();
@@ -39,19 +39,16 @@ impl Enforcer {
         }
         self.state.problem = health.err();
         if healthy {
-            self.state.verified_at = Some(now.wall);
             self.adopt(now);
             self.forget(now);
         }
         self.sweep = true;
-        let came = if self.engine.others_changed() { self.judge(now) } else { Vec::new() };
+        let came = self.judge_when_due(now);
         // Whoever loaded their rules may not have cut what was open.
         let problems = self.engine.cut(&came);
         if let Some(problem) = problems.iter().find(|problem| !problem.is_empty()) {
             warn!(self.log, "connections of blocks that came into force"; "why" => %problem);
         }
-        self.looked = now.steady;
-        self.look_took = (self.clock)().steady.saturating_sub(started);
         self.publish();
         self.retire(now);
     }
@@ -79,13 +76,87 @@ impl Enforcer {
         }
     }
 
+    /// Judges all blocks where there is reason to; what holds them and was lost is made anew first.
+    /// Returns those that have come into force.
+    fn judge_when_due(&mut self, now: Now) -> Vec<Target> {
+        let every = self.state.config.reconcile_every.max(self.pause());
+        let due = now.steady >= self.judged.saturating_add(every);
+        if !due && !self.engine.others_changed() && !self.engine.is_lost() {
+            return Vec::new();
+        }
+        let mut came = self.judge(now);
+        if self.engine.is_lost() && self.load_again(now) {
+            came.extend(self.judge(now));
+        }
+        came
+    }
+
+    /// Puts everything in force at once; whether that was done.
+    fn load_again(&mut self, now: Now) -> bool {
+        if !self.adopted || !self.state.config.enforce || self.state.problem.is_some() {
+            return false;
+        }
+        if let Err(wait) = self.repairs.take(now.steady) {
+            let wait = Duration::from_secs(u64::from(wait));
+            self.next_look = self.next_look.min(now.steady.saturating_add(wait));
+            return false;
+        }
+        let blocks = self.state.blocks.read();
+        let due = recover::due(blocks.iter(), now.wall);
+        let missing = blocks.missing().iter().filter_map(|target| blocks.get(*target));
+        let missing: Vec<_> =
+            missing.map(|live| (live.info.target, Some(live.event), true)).collect();
+        drop(blocks);
+        if let Err(problem) = self.engine.load(&due) {
+            warn!(self.log, "blocks could not be put in force at once; it is tried again"; "why" => %problem);
+            self.next_look = self.next_look.min(now.steady.saturating_add(AILING));
+            return false;
+        }
+        if !missing.is_empty() {
+            self.journal.restored(&missing);
+        }
+        // What was loaded is read back like everything else.
+        self.engine.look().is_ok()
+    }
+
     /// Brings every block up to what was read back last; returns those that have come into force.
     pub(crate) fn judge(&mut self, now: Now) -> Vec<Target> {
+        let started = (self.clock)().steady;
         let blocks = self.state.blocks.read();
-        let targets: Vec<Target> = blocks.iter().map(|live| live.info.target).collect();
+        let all = blocks.iter().map(|live| {
+            let info = &live.info;
+            (info.target, Mark::new(live.event, info.until))
+        });
+        let all: Vec<(Target, Mark)> = all.collect();
         drop(blocks);
-        let effects = self.engine.judge(&targets);
-        self.note(now, targets.into_iter().zip(effects).collect())
+        let effects = self.engine.judge(&all);
+        if self.state.problem.is_none() {
+            self.state.verified_at = Some(now.wall);
+        }
+        let came = self.note(now, all.into_iter().map(|(target, _)| target).zip(effects).collect());
+        self.judged = now.steady;
+        self.judging_took = (self.clock)().steady.saturating_sub(started);
+        came
+    }
+
+    /// Between two judgements of all blocks.
+    pub(crate) fn pause(&self) -> Duration {
+        self.judging_took.saturating_mul(PAUSE)
+    }
+
+    /// While another engine holds what it held, what is lifted here must be lifted there too.
+    pub(crate) fn lift_in_both(&mut self, changes: &[Change], effects: &mut [Effect]) {
+        let Some((other, _)) = &mut self.retiring else { return };
+        let is_lift = |change: &Change| !change.is_block();
+        let lifts: Vec<Change> = changes.iter().copied().filter(is_lift).collect();
+        let there = other.apply(&lifts);
+        let here = changes.iter().zip(effects).filter(|(change, _)| is_lift(change));
+        for ((_, effect), there) in here.zip(there) {
+            // One that is off drops nothing.
+            if effect.holds() && !there.holds() && !matches!(there, Effect::Unavailable(_)) {
+                *effect = there;
+            }
+        }
     }
 
     /// Notes what was read back; returns the blocks that have come into force. Where one was lost
@@ -135,6 +206,8 @@ impl Enforcer {
         warn!(self.log, "the clock was set: blocks begun since the start move along";
             "from" => expected, "to" => now.wall, "blocks" => entry.added.len());
         self.began = Now { wall: now.wall, steady: now.steady };
+        // The others end at another moment than the firewall was told.
+        (self.judged, self.next_look) = (Duration::ZERO, now.steady);
         if !entry.is_empty() {
             // Logged where it fails; the blocks keep the times they had.
             let _ = self.commit(entry);
@@ -148,8 +221,22 @@ impl Enforcer {
         if self.adopted {
             return;
         }
+        // Whichever engine holds them: the other one is about to let go of its own.
+        let mut all = match self.engine.found() {
+            Ok(found) => found,
+            Err(problem) => {
+                warn!(self.log, "what is in force cannot be adopted; it is tried again"; "why" => %problem);
+                return;
+            }
+        };
+        if let Some((other, _)) = &mut self.retiring
+            && other.look().is_ok()
+            && let Ok(found) = other.found()
+        {
+            all.extend(found);
+        }
         let mut found = BTreeMap::new();
-        for rule in self.engine.found() {
+        for rule in all {
             if self.state.blocks.read().get(rule.target).is_none() {
                 found.entry(rule.target).or_insert(rule.mark);
             }
@@ -249,6 +336,8 @@ impl Enforcer {
 const ADOPTED: &str = "adopted from the firewall: the ledger did not know it";
 /// Between looks while no block can be put in force.
 const AILING: Duration = Duration::from_secs(5);
+/// Judging all blocks takes one part in so many of the time.
+const PAUSE: u32 = 20;
 /// Offences that are remembered.
 const MOST_ENDED: usize = 100_000;
 /// Seconds by which the clock may drift from the time since boot before that counts as being set.

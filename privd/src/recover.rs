@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use protocol::Target;
+use protocol::{Target, Untrusted};
 use slog::{Logger, error, info, warn};
 
 use crate::{StartError, clock};
@@ -21,10 +21,13 @@ use policy::config::{Config, Engine};
 /// A damaged file could not be restored, or the blocks are not in force. The one does not stop the
 /// other.
 pub fn run(config: &Path, log: &Logger) -> Result<(), StartError> {
-    // A mistake in the configuration must not cost the administrator's rules.
+    // A mistake in the configuration must cost neither the administrator's rules nor the blocks.
     let config = Config::load(config).unwrap_or_else(|problem| {
-        warn!(log, "the copies are looked for beside the default ledger"; "why" => %problem);
-        Config::default()
+        let config = Config::salvage(config);
+        warn!(log, "of the configuration only this is used"; "why" => %problem,
+            "firewall" => config.firewall.name(), "enforce" => config.enforce,
+            "ledger" => %Untrusted(&config.ledger.0.display().to_string()));
+        config
     });
     let restored = restore_rules(&config, log);
     // Second: a ledger over which redb panics costs no rules.

@@ -66,17 +66,25 @@ impl Firewall for Fake {
         Ok(())
     }
 
-    fn judge(&mut self, targets: &[Target]) -> Vec<Effect> {
+    fn judge(&mut self, blocks: &[(Target, Mark)]) -> Vec<Effect> {
         let rules = self.0.lock().unwrap();
-        let effect = |target| match rules.held.contains_key(target) {
+        let effect = |(target, _): &(Target, Mark)| match rules.held.contains_key(target) {
             true => Effect::Already(Text::default()),
             false => Effect::Unverified(Text::default()),
         };
-        targets.iter().map(effect).collect()
+        blocks.iter().map(effect).collect()
     }
 
     fn others_changed(&self) -> bool {
         true
+    }
+
+    fn reads_all(&self) -> bool {
+        true
+    }
+
+    fn is_lost(&self) -> bool {
+        false
     }
 
     fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
@@ -118,13 +126,13 @@ impl Firewall for Fake {
         Ok(())
     }
 
-    fn found(&mut self) -> Vec<Found> {
-        let rules = self.0.lock().unwrap();
-        rules.held.iter().map(|(target, mark)| Found { target: *target, mark: *mark }).collect()
+    fn found(&mut self) -> Result<Vec<Found>, Text> {
+        Ok(self.known())
     }
 
     fn known(&mut self) -> Vec<Found> {
-        self.found()
+        let rules = self.0.lock().unwrap();
+        rules.held.iter().map(|(target, mark)| Found { target: *target, mark: *mark }).collect()
     }
 
     fn stamp(&self) -> Stamp {

@@ -44,11 +44,17 @@ pub trait Firewall: Send {
 
     /// Whether blocks are in force, in their order; as read back last, by [`Firewall::look`] or at
     /// the end of [`Firewall::apply`], or just now.
-    fn judge(&mut self, targets: &[Target]) -> Vec<Effect>;
+    fn judge(&mut self, blocks: &[(Target, Mark)]) -> Vec<Effect>;
 
-    /// Whether blocks may stand otherwise than they were judged, beside those of the last
-    /// [`Firewall::apply`].
+    /// Whether others changed what may concern blocks since all were judged.
     fn others_changed(&self) -> bool;
+
+    /// Whether [`Firewall::apply`] reads all blocks back, so that judging them costs nothing more.
+    fn reads_all(&self) -> bool;
+
+    /// Whether all blocks are better put in force anew, by [`Firewall::load`]: what held them was
+    /// taken away, and may have come back as it was long ago.
+    fn is_lost(&self) -> bool;
 
     /// What the administrator's own rules allow in: never to be blocked.
     ///
@@ -71,7 +77,10 @@ pub trait Firewall: Send {
     fn settle(&mut self);
 
     /// What of ours is in the firewall, whatever the ledger says.
-    fn found(&mut self) -> Vec<Found>;
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    fn found(&mut self) -> Result<Vec<Found>, Text>;
 
     /// The same where it is known without asking for all of it, which may take a minute.
     fn known(&mut self) -> Vec<Found>;

@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{ReceiveTimeout, SndBufForce};
+use nix::sys::socket::sockopt::{ReceiveTimeout, SndBuf, SndBufForce};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
     setsockopt, socket,
@@ -53,6 +53,10 @@ impl Connection {
     /// # Errors
     /// What the kernel says.
     pub fn table(&mut self) -> Result<Option<Handles>, NftError> {
+        self.settled(Self::table_now)
+    }
+
+    fn table_now(&mut self) -> Result<Option<Handles>, NftError> {
         let mut handles = Handles::default();
         match self.ask(&table::get()?, |message| handles.note_table(message)) {
             Err(NftError::Kernel(Errno::ENOENT)) => return Ok(None),
@@ -67,6 +71,10 @@ impl Connection {
     /// # Errors
     /// What the kernel says.
     pub fn sets(&mut self) -> Result<Vec<Set>, NftError> {
+        self.settled(Self::sets_now)
+    }
+
+    fn sets_now(&mut self) -> Result<Vec<Set>, NftError> {
         let mut sets = Vec::new();
         match self.dump(&table::sets()?, |message| sets.extend(table::told_set(message))) {
             Err(NftError::Kernel(Errno::ENOENT)) => Ok(Vec::new()),
@@ -74,31 +82,22 @@ impl Connection {
         }
     }
 
-    /// Takes the old elements out and puts the new ones in, all or nothing, and only if nobody
-    /// changed any table since `generation`.
+    /// Makes a change, all or nothing, and only if nobody changed any table since `generation`.
     ///
     /// # Errors
     /// What the kernel says; see [`NftError`].
-    pub fn change(
-        &mut self,
-        generation: u32,
-        old: &[Target],
-        new: &[Element],
-    ) -> Result<(), NftError> {
-        self.carry_out(&element::change(generation, old, new)?)
-    }
-
-    /// Makes these the only elements of the given sets.
-    ///
-    /// # Errors
-    /// As [`Connection::change`].
-    pub fn replace(
-        &mut self,
-        generation: u32,
-        sets: impl Iterator<Item = Set>,
-        blocked: &[Element],
-    ) -> Result<(), NftError> {
-        self.carry_out(&element::replace(generation, sets, blocked)?)
+    pub fn commit(&mut self, batch: &mut Batch, generation: u32) -> Result<(), NftError> {
+        // It is one datagram, and the kernel counts more than its bytes.
+        let room = batch.bytes.len().saturating_mul(2);
+        if room > LEAST_BUFFER {
+            match setsockopt(&self.socket, SndBufForce, &room) {
+                // Root of a container alone: as far as the host's net.core.wmem_max allows.
+                Err(Errno::EPERM) => setsockopt(&self.socket, SndBuf, &room)?,
+                other => other?,
+            }
+        }
+        batch.only_at(generation);
+        self.ask(&batch.bytes, |_| {})
     }
 
     /// Which of these targets are in the kernel now, in their order.
@@ -137,11 +136,19 @@ impl Connection {
         }
     }
 
-    fn carry_out(&mut self, batch: &Batch) -> Result<(), NftError> {
-        // It is one datagram, and the kernel counts more than its bytes.
-        let room = batch.bytes.len().saturating_mul(2).max(LEAST_BUFFER);
-        setsockopt(&self.socket, SndBufForce, &room)?;
-        self.ask(&batch.bytes, |_| {})
+    /// Asks again where others changed a list while it was told.
+    fn settled<T>(
+        &mut self,
+        ask: impl Fn(&mut Self) -> Result<T, NftError>,
+    ) -> Result<T, NftError> {
+        for _ in 0..ATTEMPTS {
+            match ask(self) {
+                // More words may be on the way.
+                Err(NftError::Kernel(Errno::EINTR)) => *self = Self::open()?,
+                other => return other,
+            }
+        }
+        Err(NftError::Kernel(Errno::EINTR))
     }
 
     /// Hears one message.
@@ -221,15 +228,18 @@ impl NftError {
         matches!(self, Self::Kernel(Errno::EEXIST))
     }
 
-    /// Whether the table, or a set of it, is not there.
+    /// Whether the kernel had more to say than there was room for: what came of the change is not
+    /// known. It repeats the whole message about each element that is there already.
     #[must_use]
-    pub const fn is_missing(&self) -> bool {
-        matches!(self, Self::Kernel(Errno::ENOENT))
+    pub const fn is_unheard(&self) -> bool {
+        matches!(self, Self::Kernel(Errno::ENOBUFS))
     }
 }
 
 /// Seconds: a million elements take ten, and the kernel may be busy with another's.
 const DEADLINE: i64 = 60;
+/// Attempts to have a list told while others change it.
+const ATTEMPTS: usize = 20;
 /// Bytes; the kernel's own default.
 const LEAST_BUFFER: usize = 212_992;
 /// Bytes: the kernel fills 32 KiB at most.

@@ -23,16 +23,15 @@ pub struct Element {
     pub packets: u64,
 }
 
-/// A change that the kernel makes as a whole or not at all, and only if nobody changed anything
-/// since `generation`: `old` goes, whether or not it is there, and `new` comes, which must not be
-/// there unless it is among the old.
+/// A change that the kernel makes as a whole or not at all: `old` goes, whether or not it is there,
+/// and `new` comes, which must not be there unless it is among the old.
 ///
 /// # Errors
 /// It is larger than a message can be.
-pub fn change(generation: u32, old: &[Target], new: &[Element]) -> Result<Batch, TooLong> {
+pub fn change(old: &[Target], new: &[Element]) -> Result<Batch, TooLong> {
     // Deleting what is not there, or has just ended, would spoil all of it.
     let old: Vec<Element> = old.iter().copied().map(bare).collect();
-    let mut batch = Batch::new(generation)?;
+    let mut batch = Batch::new()?;
     batch.elements(NEW, CREATE, &old)?;
     batch.elements(DELETE, 0, &old)?;
     batch.elements(NEW, CREATE | EXCLUSIVE, new)?;
@@ -43,12 +42,8 @@ pub fn change(generation: u32, old: &[Target], new: &[Element]) -> Result<Batch,
 ///
 /// # Errors
 /// As [`change`].
-pub fn replace(
-    generation: u32,
-    sets: impl Iterator<Item = Set>,
-    blocked: &[Element],
-) -> Result<Batch, TooLong> {
-    let mut batch = Batch::new(generation)?;
+pub fn replace(sets: impl Iterator<Item = Set>, blocked: &[Element]) -> Result<Batch, TooLong> {
+    let mut batch = Batch::new()?;
     for set in sets {
         batch.message(DELETE, 0, &naming(set, &[])?)?;
     }
@@ -66,9 +61,18 @@ pub struct Batch {
 }
 
 impl Batch {
-    fn new(generation: u32) -> Result<Self, TooLong> {
+    /// Has the kernel refuse it where anybody changed anything since that state of nf_tables. Last
+    /// of all: a million elements take a second to be written, in which others are at work.
+    pub fn only_at(&mut self, generation: u32) {
+        let place = self.bytes.get_mut(GENERATION..).and_then(|rest| rest.first_chunk_mut());
+        if let Some(place) = place {
+            *place = generation.to_be_bytes();
+        }
+    }
+
+    fn new() -> Result<Self, TooLong> {
         let (mut batch, mut condition) = (Self::default(), Attributes::default());
-        condition.put(BATCH_GENERATION, &generation.to_be_bytes())?;
+        condition.put(BATCH_GENERATION, &[0; 4])?;
         batch.frame(BATCH_BEGIN, &condition)?;
         Ok(batch)
     }
@@ -194,6 +198,8 @@ const AT_ONCE: usize = 1_000;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 const BATCH_GENERATION: u16 = 1;
+/// Where its value is: behind the first message's headers and its own.
+const GENERATION: usize = 24;
 const NEW: u16 = 12;
 const GET: u16 = 13;
 const DELETE: u16 = 14;
@@ -226,7 +232,8 @@ mod tests {
     #[test]
     fn what_goes_is_added_first_so_that_its_absence_spoils_nothing_and_one_word_answers_all() {
         let new = [bare(target("198.51.100.7")), bare(target("2001:db8::7"))];
-        let batch = change(7, &[target("198.51.100.7")], &new).unwrap();
+        let mut batch = change(&[target("198.51.100.7")], &new).unwrap();
+        batch.only_at(7);
         let expected = [
             (BATCH_BEGIN, 0),
             (NEW, CREATE),
@@ -244,7 +251,7 @@ mod tests {
     fn a_set_is_replaced_by_emptying_it_and_filling_it_in_one_transaction() {
         let blocked = vec![bare(target("198.51.100.7")); AT_ONCE + 1];
         let set = Set::of(target("198.51.100.7"));
-        let batch = replace(1, [set].into_iter(), &blocked).unwrap();
+        let batch = replace([set].into_iter(), &blocked).unwrap();
         let kinds: Vec<u16> = kinds(&batch.bytes).into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(kinds, [BATCH_BEGIN, DELETE, NEW, NEW, BATCH_END]);
     }
@@ -257,7 +264,7 @@ mod tests {
             ("2001:db8::/48", Some(Duration::from_secs(400 * 86_400))),
         ] {
             let element = Element { target: target(text), left, packets: 0 };
-            let batch = change(1, &[], &[element]).unwrap();
+            let batch = change(&[], &[element]).unwrap();
             let message = Messages(&batch.bytes).nth(1).unwrap().unwrap();
             let set = Set::of(element.target);
             let list = message.attributes().within(LIST_ELEMENTS).unwrap().next().unwrap().1;

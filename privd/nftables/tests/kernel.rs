@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use nftables::connection::{Connection, NftError};
-use nftables::element::Element;
+use nftables::element::{Element, change, replace};
 use nftables::set::Set;
 use nftables::table;
 use nix::sched::{CloneFlags, unshare};
@@ -56,17 +56,17 @@ fn overlapping_networks_are_added_found_and_deleted_one_by_one() {
         make(&targets);
         let elements: Vec<Element> = targets.iter().map(|one| element(*one, None)).collect();
         let generation = kernel.generation().unwrap();
-        kernel.change(generation, &[], &elements).unwrap();
+        kernel.commit(&mut change(&[], &elements).unwrap(), generation).unwrap();
         assert_eq!(kernel.generation().unwrap(), generation + 1);
         let found = kernel.find(&targets).unwrap();
         assert!(
             found.iter().zip(&elements).all(|(found, element)| found.as_ref() == Some(element))
         );
-        kernel.change(generation + 1, &targets[1..2], &[]).unwrap();
+        kernel.commit(&mut change(&targets[1..2], &[]).unwrap(), generation + 1).unwrap();
         let found: Vec<bool> = kernel.find(&targets).unwrap().iter().map(Option::is_some).collect();
         assert_eq!(found, [true, false, true, true, true]);
         // What is not there can be deleted too.
-        kernel.change(generation + 2, &targets, &[]).unwrap();
+        kernel.commit(&mut change(&targets, &[]).unwrap(), generation + 2).unwrap();
         assert!(kernel.find(&targets).unwrap().iter().all(Option::is_none));
     });
 }
@@ -78,7 +78,9 @@ fn a_change_after_somebody_elses_is_refused_and_changes_nothing() {
         make(&[target]);
         let generation = kernel.generation().unwrap();
         nft("add table inet other");
-        let error = kernel.change(generation, &[], &[element(target, None)]).unwrap_err();
+        let error = kernel
+            .commit(&mut change(&[], &[element(target, None)]).unwrap(), generation)
+            .unwrap_err();
         assert!(error.is_stale(), "{error}");
         let mut kernel = Connection::open().unwrap();
         assert_eq!(kernel.find(&[target]).unwrap(), [None]);
@@ -91,13 +93,13 @@ fn an_element_that_is_there_spoils_a_transaction_that_expects_it_not_to_be() {
         let targets = targets();
         make(&targets);
         let generation = kernel.generation().unwrap();
-        kernel.change(generation, &[], &[element(targets[0], None)]).unwrap();
+        kernel.commit(&mut change(&[], &[element(targets[0], None)]).unwrap(), generation).unwrap();
         let both = [element(targets[3], None), element(targets[0], None)];
-        let error = kernel.change(generation + 1, &[], &both).unwrap_err();
+        let error = kernel.commit(&mut change(&[], &both).unwrap(), generation + 1).unwrap_err();
         assert!(error.is_known(), "{error}");
         let mut kernel = Connection::open().unwrap();
         assert_eq!(kernel.find(&targets[3..4]).unwrap(), [None], "all or nothing");
-        kernel.change(generation + 1, &targets[..1], &both).unwrap();
+        kernel.commit(&mut change(&targets[..1], &both).unwrap(), generation + 1).unwrap();
         assert!(kernel.find(&targets[3..4]).unwrap()[0].is_some());
     });
 }
@@ -114,7 +116,7 @@ fn the_kernel_counts_a_timeout_down_and_lets_the_element_go_at_its_end() {
             element(targets[3], None),
         ];
         let generation = kernel.generation().unwrap();
-        kernel.change(generation, &[], &elements).unwrap();
+        kernel.commit(&mut change(&[], &elements).unwrap(), generation).unwrap();
         let left = |kernel: &mut Connection, target: Target| {
             kernel.find(&[target]).unwrap()[0].map(|element| element.left)
         };
@@ -157,16 +159,21 @@ fn the_whole_of_the_sets_is_replaced_and_listed() {
         let old: Target = "192.0.2.9".parse().unwrap();
         make(&[old]);
         let generation = kernel.generation().unwrap();
-        kernel.change(generation, &[], &[element(old, None)]).unwrap();
+        kernel.commit(&mut change(&[], &[element(old, None)]).unwrap(), generation).unwrap();
         let number =
             |number: u32| Target::host(std::net::Ipv4Addr::from(0x2d00_0000 + number).into());
         let blocked: Vec<Element> = (0..5_000).map(|n| element(number(n), None)).collect();
-        kernel.replace(generation + 1, [Set::of(old)].into_iter(), &blocked).unwrap();
+        kernel
+            .commit(&mut replace([Set::of(old)].into_iter(), &blocked).unwrap(), generation + 1)
+            .unwrap();
         let mut listed: Vec<Target> =
             kernel.list(Set::of(old)).unwrap().iter().map(|element| element.target).collect();
         listed.sort_unstable();
         assert_eq!(listed, blocked.iter().map(|element| element.target).collect::<Vec<_>>());
-        let missing = kernel.replace(1, [Set::of("10.0.0.0/9".parse().unwrap())].into_iter(), &[]);
+        let missing = kernel.commit(
+            &mut replace([Set::of("10.0.0.0/9".parse().unwrap())].into_iter(), &[]).unwrap(),
+            1,
+        );
         assert!(matches!(missing, Err(NftError::Kernel(_))), "{missing:?}");
     });
 }

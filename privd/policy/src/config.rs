@@ -94,6 +94,22 @@ impl Config {
         toml::from_str(text).map_err(|error| in_file(Problem::Toml(one_line(&error, text))))
     }
 
+    /// What the step at boot needs of a file with a mistake: engine, observe mode and ledger, each
+    /// where it can be read, up to where the text is no TOML; otherwise the defaults.
+    pub fn salvage(path: &Path) -> Self {
+        let text = text(path).unwrap_or_default();
+        let keys = toml::from_str::<toml::Table>(&text).unwrap_or_else(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let lines = before.rsplit_once('\n').map_or("", |(lines, _)| lines);
+            toml::from_str(lines).unwrap_or_default()
+        });
+        let usable = keys.into_iter().filter(|(key, value)| {
+            let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
+            AT_BOOT.contains(&key.as_str()) && alone.try_into::<Self>().is_ok()
+        });
+        toml::Table::from_iter(usable).try_into().unwrap_or_default()
+    }
+
     /// Live blocks at most: what the engine is good for, unless told otherwise.
     pub fn max_blocks(&self) -> usize {
         self.max_blocks.unwrap_or(match self.firewall {
@@ -119,6 +135,16 @@ pub enum Engine {
     Ufw,
     /// A table of our own in nf_tables.
     Nftables,
+}
+
+impl Engine {
+    /// As it stands in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ufw => "ufw",
+            Self::Nftables => "nftables",
+        }
+    }
 }
 
 /// An account as the file names it.
@@ -304,6 +330,8 @@ enum Problem {
 const LONGEST_DURATION: usize = 20;
 /// Group and others.
 const OTHERS_MAY_WRITE: u32 = 0o022;
+/// The keys that matter at boot.
+const AT_BOOT: [&str; 3] = ["firewall", "enforce", "ledger"];
 /// Bytes of configuration that are read at most.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -347,6 +375,43 @@ mod tests {
     fn parse(text: &str) -> Result<Config, String> {
         toml::from_str(text).map_err(|error| error.to_string())
     }
+
+    #[test]
+    fn what_the_boot_needs_is_read_from_a_file_with_a_mistake() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("privd.toml");
+        for (text, engine, enforce, ledger) in [
+            (
+                "firewall = \"nftables\"\nbogus = 1\nledger = \"/x/l.redb\"",
+                Engine::Nftables,
+                true,
+                "/x/l.redb",
+            ),
+            (
+                "bogus = 1\nfirewall = \"nftables\"\nenforce = false",
+                Engine::Nftables,
+                false,
+                LEDGER,
+            ),
+            (
+                "firewall = \"nftables\"\nwidest-v4 = \nenforce = false",
+                Engine::Nftables,
+                true,
+                LEDGER,
+            ),
+            ("firewall = \"pf\"\nenforce = false", Engine::Ufw, false, LEDGER),
+            ("firewall \"nftables\"", Engine::Ufw, true, LEDGER),
+            ("", Engine::Ufw, true, LEDGER),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let config = Config::salvage(&path);
+            let read = (config.firewall, config.enforce, config.ledger.0);
+            assert_eq!(read, (engine, enforce, ledger.into()), "{text}");
+        }
+        assert_eq!(Config::salvage(Path::new("/nowhere")).ledger.0, PathBuf::from(LEDGER));
+    }
+
+    const LEDGER: &str = "/var/lib/webhook-privd/ledger.redb";
 
     #[test]
     fn an_empty_file_gives_the_documented_defaults() {

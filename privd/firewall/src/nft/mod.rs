@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use nftables::connection::{Connection, NftError};
-use nftables::element::Element;
+use nftables::element::{self, Batch, Element};
 use nftables::set::Set;
 use nftables::table::{self, Handles};
 use protocol::{EventId, Target, Text, Until, Untrusted};
@@ -21,7 +21,7 @@ use slog::{Logger, info, warn};
 
 use crate::nft::allowed::AllowedSources;
 use crate::program::Program;
-use crate::{Allowed, Change, Effect, Firewall, Found, Mark, Stamp};
+use crate::{Allowed, Change, Effect, Firewall, Found, Mark, Stamp, pulse};
 
 /// nf_tables of this host.
 #[derive(Debug)]
@@ -30,8 +30,12 @@ pub struct Nft {
     sets: BTreeSet<Set>,
     /// The table as it was made last.
     made: Option<Handles>,
+    /// As it was found, where none was made: what an earlier run left still drops.
+    seen: Option<Handles>,
     /// Whether it stood so when last looked at.
     stands: bool,
+    /// Whether it was not filled yet, or others took it away since.
+    lost: bool,
     /// The number of the last change to nf_tables before things were read back.
     generation: u32,
     /// Whether others changed something since all blocks were judged.
@@ -46,7 +50,9 @@ impl Nft {
         Self {
             sets: BTreeSet::new(),
             made: None,
+            seen: None,
             stands: false,
+            lost: true,
             generation: 0,
             others: true,
             allowed: AllowedSources::new(ledger),
@@ -76,10 +82,19 @@ impl Nft {
             if self.made.is_some() && !stands {
                 warn!(self.log, "the table was changed or removed by others, and is made anew";
                     "table" => table::NAME);
-                self.others = true;
+                (self.others, self.lost) = (true, true);
+            }
+            if self.made.is_none() {
+                // The rules of an earlier run stay.
+                self.sets.extend(kernel.sets()?);
             }
             self.sets.extend(needed);
-            run_nft(&table::script(&self.sets))?;
+            let script = table::script(&self.sets);
+            if run_nft(&script).is_err() {
+                // What has a name of ours and is something else goes, and all that was in it.
+                run_nft(&format!("{}{script}", table::REMOVAL))?;
+                (self.others, self.lost) = (true, true);
+            }
             self.made = kernel.table()?.filter(Handles::is_awake);
         }
         Err(Trouble::Tool(Text::truncated(CONTENDED)))
@@ -90,11 +105,11 @@ impl Nft {
         &mut self,
         kernel: &mut Connection,
         needed: &BTreeSet<Set>,
-        mut transaction: impl FnMut(&mut Connection, u32) -> Result<(), NftError>,
+        mut batch: Batch,
     ) -> Result<(), Trouble> {
         for _ in 0..ROUNDS {
             let generation = self.prepare(kernel, needed)?;
-            match transaction(kernel, generation) {
+            match kernel.commit(&mut batch, generation) {
                 Ok(()) => {
                     // The kernel leaves 0 out.
                     self.generation = generation.wrapping_add(1).max(1);
@@ -110,6 +125,9 @@ impl Nft {
 
     fn try_apply(&mut self, changes: &[Change]) -> Result<Vec<Effect>, Trouble> {
         let mut kernel = Connection::open()?;
+        if !changes.iter().any(Change::is_block) && kernel.table()?.is_none() {
+            return Ok(vec![Effect::Already(Text::default()); changes.len()]);
+        }
         let needed = changes.iter().map(|change| Set::of(change.target())).collect();
         let before = match self.add(&mut kernel, &needed, changes)? {
             true => vec![false; changes.len()],
@@ -139,10 +157,9 @@ impl Nft {
         if !changes.iter().all(Change::is_block) {
             return Ok(false);
         }
-        let new: Vec<Element> = changes.iter().filter_map(element).collect();
-        let add = |kernel: &mut Connection, generation| kernel.change(generation, &[], &new);
-        match self.change(kernel, needed, add) {
-            Err(Trouble::Kernel(error)) if error.is_known() => {
+        let new: Vec<Element> = changes.iter().filter_map(wanted).collect();
+        match self.change(kernel, needed, element::change(&[], &new).map_err(NftError::from)?) {
+            Err(Trouble::Kernel(error)) if error.is_known() || error.is_unheard() => {
                 *kernel = Connection::open()?;
                 Ok(false)
             }
@@ -164,12 +181,10 @@ impl Nft {
             found.map(|(found, change)| is_as_wanted(change, found.as_ref())).collect();
         let open = changes.iter().zip(&before).filter(|(_, before)| !**before);
         let (old, new): (Vec<Target>, Vec<Option<Element>>) =
-            open.map(|(change, _)| (change.target(), element(change))).unzip();
+            open.map(|(change, _)| (change.target(), wanted(change))).unzip();
         let new: Vec<Element> = new.into_iter().flatten().collect();
         if !old.is_empty() {
-            let exchange =
-                |kernel: &mut Connection, generation| kernel.change(generation, &old, &new);
-            self.change(kernel, needed, exchange)?;
+            self.change(kernel, needed, element::change(&old, &new).map_err(NftError::from)?)?;
         }
         Ok(before)
     }
@@ -177,19 +192,27 @@ impl Nft {
 
 /// Whether the kernel has what a change wants.
 fn is_as_wanted(change: &Change, found: Option<&Element>) -> bool {
-    match (element(change), found) {
-        (None, found) => found.is_none(),
-        (Some(_), None) => false,
-        (Some(wanted), Some(found)) => match (wanted.left, found.left) {
-            (None, None) => true,
-            (Some(wanted), Some(found)) => wanted.abs_diff(found) < SLACK,
-            _ => false,
-        },
+    match change {
+        Change::Lift(_) => found.is_none(),
+        Change::Block { mark, .. } => serves(*mark, found),
+    }
+}
+
+/// Whether what the kernel has lasts as long as a block, and not much longer.
+fn serves(mark: Mark, found: Option<&Element>) -> bool {
+    let Some(found) = found else { return false };
+    match (mark.until(), found.left) {
+        (Until::Permanent, left) => left.is_none(),
+        (Until::At(end), Some(left)) => {
+            let wanted = Duration::from_secs(end.saturating_sub(now()));
+            wanted <= left.saturating_add(SECOND) && left <= wanted.saturating_add(LATEST)
+        }
+        (Until::At(_), None) => false,
     }
 }
 
 /// What a block is in the kernel.
-fn element(change: &Change) -> Option<Element> {
+fn wanted(change: &Change) -> Option<Element> {
     let Change::Block { target, mark, .. } = change else { return None };
     Some(block(*target, *mark))
 }
@@ -228,20 +251,31 @@ impl Firewall for Nft {
             let sets = &self.sets | &needed;
             if sets.is_empty() {
                 // No block, and none of an earlier run: the table comes with the first.
+                self.lost = false;
                 return Ok(());
             }
-            self.change(&mut kernel, &sets, |kernel, generation| {
-                kernel.replace(generation, sets.iter().copied(), &elements)
-            })
+            self.change(
+                &mut kernel,
+                &sets,
+                element::replace(sets.iter().copied(), &elements).map_err(NftError::from)?,
+            )?;
+            (self.others, self.lost) = (true, false);
+            Ok(())
         };
-        load().map_err(Trouble::words)
+        pulse::during(LONGEST, &mut load).map_err(Trouble::words)
     }
 
     fn look(&mut self) -> Result<(), Text> {
         let mut look = || -> Result<(), Trouble> {
             let mut kernel = Connection::open()?;
             let generation = kernel.generation()?;
-            self.stands = self.made.is_some() && kernel.table()? == self.made;
+            let table = kernel.table()?;
+            if self.made.is_none() && self.seen.is_none() {
+                self.seen = table.clone().filter(Handles::is_awake);
+            }
+            let known = self.made.as_ref().or(self.seen.as_ref());
+            self.stands = known.is_some() && table.as_ref() == known;
+            self.lost |= self.made.is_some() && !self.stands;
             self.others |= generation != self.generation || !self.stands;
             self.generation = generation;
             Ok(())
@@ -249,28 +283,42 @@ impl Firewall for Nft {
         look().map_err(Trouble::words)
     }
 
-    fn judge(&mut self, targets: &[Target]) -> Vec<Effect> {
+    fn judge(&mut self, blocks: &[(Target, Mark)]) -> Vec<Effect> {
         self.others = false;
+        let gone = || Effect::Unverified(Text::truncated(GONE));
         if !self.stands {
-            return vec![Effect::Unverified(Text::truncated(GONE)); targets.len()];
+            return vec![gone(); blocks.len()];
         }
-        let found = Connection::open().and_then(|mut kernel| kernel.find(targets));
-        match found {
-            Ok(found) => found
-                .into_iter()
-                .map(|found| match found {
-                    Some(_) => Effect::Already(Text::default()),
-                    None => Effect::Unverified(Text::truncated(GONE)),
-                })
-                .collect(),
+        let targets: Vec<Target> = blocks.iter().map(|(target, _)| *target).collect();
+        let find = || Connection::open()?.find(&targets);
+        match pulse::during(LONGEST, find) {
+            Ok(found) => {
+                let serves = |((_, mark), found): (&(Target, Mark), &Option<Element>)| {
+                    // What is over is about to be lifted, whether or not the kernel was faster.
+                    let over = matches!(mark.until(), Until::At(end) if end <= now());
+                    let holds = over || serves(*mark, found.as_ref());
+                    if holds { Effect::Already(Text::default()) } else { gone() }
+                };
+                blocks.iter().zip(&found).map(serves).collect()
+            }
             Err(error) => {
-                vec![Effect::Unavailable(Text::truncated(&error.to_string())); targets.len()]
+                self.others = true;
+                vec![Effect::Unavailable(Text::truncated(&error.to_string())); blocks.len()]
             }
         }
     }
 
     fn others_changed(&self) -> bool {
         self.others
+    }
+
+    /// Only what it changed.
+    fn reads_all(&self) -> bool {
+        false
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost
     }
 
     fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
@@ -281,7 +329,7 @@ impl Firewall for Nft {
         if changes.is_empty() {
             return Vec::new();
         }
-        self.try_apply(changes).unwrap_or_else(|trouble| {
+        pulse::during(LONGEST, || self.try_apply(changes)).unwrap_or_else(|trouble| {
             let words = trouble.words();
             warn!(self.log, "a change of the table failed"; "why" => %words);
             vec![Effect::Failed(words); changes.len()]
@@ -299,7 +347,7 @@ impl Firewall for Nft {
 
     fn settle(&mut self) {}
 
-    fn found(&mut self) -> Vec<Found> {
+    fn found(&mut self) -> Result<Vec<Found>, Text> {
         let list = || -> Result<Vec<Element>, NftError> {
             let mut elements = Vec::new();
             for set in Connection::open()?.sets()? {
@@ -307,10 +355,8 @@ impl Firewall for Nft {
             }
             Ok(elements)
         };
-        let elements = list().unwrap_or_else(|error| {
-            warn!(self.log, "the table cannot be listed"; "why" => %error);
-            Vec::new()
-        });
+        let elements = pulse::during(LISTING, list)
+            .map_err(|error| Text::truncated(&format!("the table cannot be listed: {error}")))?;
         let until = |left: Option<Duration>| match left {
             None => Until::Permanent,
             Some(left) => Until::At(now().saturating_add(left.saturating_sub(SLACK).as_secs())),
@@ -319,11 +365,11 @@ impl Firewall for Nft {
             let mark = Mark::new(EventId(0), until(element.left));
             Found { target: element.target, mark }
         };
-        elements.into_iter().map(found).collect()
+        Ok(elements.into_iter().map(found).collect())
     }
 
-    /// None: what is in the table and in no ledger went when the blocks were loaded, and nobody but
-    /// root could have brought more.
+    /// None: what is in the table and in no ledger goes when the blocks are loaded, also after others
+    /// took the table away and brought an older one.
     fn known(&mut self) -> Vec<Found> {
         Vec::new()
     }
@@ -341,7 +387,8 @@ impl Firewall for Nft {
     }
 
     fn stamp(&self) -> Stamp {
-        Stamp::Generation(self.generation)
+        // The kernel leaves 0 out: no state is the one that was read back.
+        Stamp::Generation(if self.others { 0 } else { self.generation })
     }
 
     fn changing(&self) -> Arc<AtomicBool> {
@@ -400,7 +447,15 @@ impl Trouble {
 const GONE: &str = "it is not in the table webhookd of nftables";
 const CONTENDED: &str = "others keep changing nftables, so that nothing can be made and read back";
 /// Attempts to be faster than others.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 100;
+/// In which a million blocks are put in force or looked up, the kernel's other work included.
+const LONGEST: Duration = Duration::from_mins(2);
+/// In which a million are listed: a minute and a half (measured).
+const LISTING: Duration = Duration::from_mins(10);
+/// In which a time in seconds may have passed.
+const SECOND: Duration = Duration::from_secs(1);
+/// By which the kernel may be later than that, after the clock was set.
+const LATEST: Duration = Duration::from_mins(1);
 /// By which the kernel's own end of a block comes after ours: privd lifts it in time, and where it
 /// does not run, the kernel does.
 const SLACK: Duration = Duration::from_secs(5);

@@ -230,31 +230,40 @@ impl Firewall for Ufw {
         health
     }
 
-    fn judge(&mut self, targets: &[Target]) -> Vec<Effect> {
-        let effect = |target: &Target| match &self.view {
+    fn judge(&mut self, blocks: &[(Target, Mark)]) -> Vec<Effect> {
+        let effect = |(target, _): &(Target, Mark)| match &self.view {
             Some(view) => view.block_effect(*target, false, None),
             None => Effect::Unavailable(Text::truncated("ufw's rules could not be read back")),
         };
-        targets.iter().map(effect).collect()
+        blocks.iter().map(effect).collect()
     }
 
-    /// Each batch reads all rules back.
+    /// A rule has its place among all rules.
     fn others_changed(&self) -> bool {
         true
+    }
+
+    fn reads_all(&self) -> bool {
+        true
+    }
+
+    /// What is missing is put back rule by rule.
+    fn is_lost(&self) -> bool {
+        false
     }
 
     fn cut(&self, targets: &[Target]) -> Vec<Text> {
         if self.cut_connections { conntrack::cut(targets) } else { Vec::new() }
     }
 
-    fn found(&mut self) -> Vec<Found> {
-        let families = self.view.iter().flat_map(|view| &view.families);
-        let ours = families.flat_map(|family| family.rules.ours());
-        ours.map(|(target, mark, _)| Found { target, mark }).collect()
+    fn found(&mut self) -> Result<Vec<Found>, Text> {
+        Ok(self.known())
     }
 
     fn known(&mut self) -> Vec<Found> {
-        self.found()
+        let families = self.view.iter().flat_map(|view| &view.families);
+        let ours = families.flat_map(|family| family.rules.ours());
+        ours.map(|(target, mark, _)| Found { target, mark }).collect()
     }
 
     fn allowed_sources(&mut self) -> Result<Vec<Allowed>, Text> {
@@ -324,7 +333,7 @@ impl Firewall for Ufw {
         }
         self.confirm()?;
         let ours: Vec<Change> =
-            self.found().into_iter().map(|found| Change::Lift(found.target)).collect();
+            self.known().into_iter().map(|found| Change::Lift(found.target)).collect();
         let effects = self.apply(&ours);
         effects.into_iter().find_map(Effect::problem).map_or(Ok(()), Err)
     }
