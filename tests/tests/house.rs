@@ -51,7 +51,7 @@ const FOLDERS: [&str; 10] = [
 
 #[test]
 fn each_part_that_runs_as_root_stays_small() {
-    for (folder, most) in FOLDERS.into_iter().zip([2_250, 1_650, 1_000, 500, 1_000, 750, 250]) {
+    for (folder, most) in FOLDERS.into_iter().zip([2_250, 1_700, 1_000, 500, 1_000, 750, 250]) {
         let lines: usize = sources(folder).iter().map(|source| source.code.len()).sum();
         assert!(lines <= most, "{folder} has {lines} lines of code: then it is two jobs");
     }

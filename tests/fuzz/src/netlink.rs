@@ -41,7 +41,7 @@ fn written_and_read(bytes: &[u8]) {
         elements.push(Element { target, left, packets: 0 });
     }
     elements.truncate(MAX_TARGETS);
-    let batch = change(7, &[], &elements).unwrap();
+    let batch = change(&[], &elements).unwrap();
     let messages = Messages(&batch.bytes).map(Result::unwrap);
     let told = messages.flat_map(|message| element::told(&message).collect::<Vec<_>>());
     assert_eq!(brief(told), brief(elements.into_iter()));

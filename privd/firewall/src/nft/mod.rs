@@ -5,12 +5,13 @@
 //! where anybody has changed anything since: so what was found to stand still does.
 
 mod allowed;
+mod wanted;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nftables::connection::{Connection, NftError};
 use nftables::element::{self, Batch, Element};
@@ -20,6 +21,7 @@ use protocol::{EventId, Target, Text, Until, Untrusted};
 use slog::{Logger, info, warn};
 
 use crate::nft::allowed::AllowedSources;
+use crate::nft::wanted::{SLACK, block, is_as_wanted, now, serves, wanted};
 use crate::program::Program;
 use crate::{Allowed, Change, Effect, Firewall, Found, Mark, Stamp, pulse};
 
@@ -188,47 +190,6 @@ impl Nft {
         }
         Ok(before)
     }
-}
-
-/// Whether the kernel has what a change wants.
-fn is_as_wanted(change: &Change, found: Option<&Element>) -> bool {
-    match change {
-        Change::Lift(_) => found.is_none(),
-        Change::Block { mark, .. } => serves(*mark, found),
-    }
-}
-
-/// Whether what the kernel has lasts as long as a block, and not much longer.
-fn serves(mark: Mark, found: Option<&Element>) -> bool {
-    let Some(found) = found else { return false };
-    match (mark.until(), found.left) {
-        (Until::Permanent, left) => left.is_none(),
-        (Until::At(end), Some(left)) => {
-            let wanted = Duration::from_secs(end.saturating_sub(now()));
-            wanted <= left.saturating_add(SECOND) && left <= wanted.saturating_add(LATEST)
-        }
-        (Until::At(_), None) => false,
-    }
-}
-
-/// What a block is in the kernel.
-fn wanted(change: &Change) -> Option<Element> {
-    let Change::Block { target, mark, .. } = change else { return None };
-    Some(block(*target, *mark))
-}
-
-fn block(target: Target, mark: Mark) -> Element {
-    let left = match mark.until() {
-        Until::Permanent => None,
-        Until::At(end) => {
-            Some(Duration::from_secs(end.saturating_sub(now())).saturating_add(SLACK))
-        }
-    };
-    Element { target, left, packets: 0 }
-}
-
-fn now() -> u64 {
-    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
 }
 
 impl Firewall for Nft {
@@ -452,10 +413,3 @@ const ROUNDS: usize = 100;
 const LONGEST: Duration = Duration::from_mins(2);
 /// In which a million are listed: a minute and a half (measured).
 const LISTING: Duration = Duration::from_mins(10);
-/// In which a time in seconds may have passed.
-const SECOND: Duration = Duration::from_secs(1);
-/// By which the kernel may be later than that, after the clock was set.
-const LATEST: Duration = Duration::from_mins(1);
-/// By which the kernel's own end of a block comes after ours: privd lifts it in time, and where it
-/// does not run, the kernel does.
-const SLACK: Duration = Duration::from_secs(5);
