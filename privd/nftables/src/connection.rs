@@ -121,7 +121,8 @@ impl Connection {
         Ok(found)
     }
 
-    /// All elements of a set; none where there is no such set.
+    /// All elements of a set; none where there is no such set. For a moment after a large change some
+    /// may be left out: the kernel is making its table larger (seen, Linux 6.18).
     ///
     /// A hundred thousand take half a second, a million a minute and a half: the kernel walks its
     /// table anew for each piece (measured, Linux 6.18).
