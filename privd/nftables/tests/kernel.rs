@@ -123,7 +123,7 @@ fn the_kernel_counts_a_timeout_down_and_lets_the_element_go_at_its_end() {
         let of_long = left(kernel, targets[1]).unwrap().unwrap();
         assert!(of_long <= long && of_long > long - Duration::from_secs(5), "{of_long:?}");
         assert_eq!(left(kernel, targets[3]), Some(None));
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while left(kernel, targets[0]).is_some() {
             assert!(begun.elapsed() < Duration::from_secs(10), "it never ends");
         }
