@@ -85,10 +85,24 @@ impl Enforcer {
             return Vec::new();
         }
         let mut came = self.judge(now);
+        let missing: Vec<Target> = self.state.blocks.read().missing().iter().copied().collect();
         if self.engine.is_lost() && self.load_again(now) {
             came.extend(self.judge(now));
+            self.tell_of(&missing);
         }
         came
+    }
+
+    /// Whether blocks that were missing are there again.
+    fn tell_of(&self, missing: &[Target]) {
+        let blocks = self.state.blocks.read();
+        let found = missing.iter().filter_map(|target| blocks.get(*target));
+        let now: Vec<_> =
+            found.map(|live| (live.info.target, Some(live.event), live.info.in_force)).collect();
+        drop(blocks);
+        if !now.is_empty() {
+            self.journal.restored(&now);
+        }
     }
 
     /// Puts everything in force at once; whether that was done.
@@ -103,17 +117,11 @@ impl Enforcer {
         }
         let blocks = self.state.blocks.read();
         let due = recover::due(blocks.iter(), now.wall);
-        let missing = blocks.missing().iter().filter_map(|target| blocks.get(*target));
-        let missing: Vec<_> =
-            missing.map(|live| (live.info.target, Some(live.event), true)).collect();
         drop(blocks);
         if let Err(problem) = self.engine.load(&due) {
             warn!(self.log, "blocks could not be put in force at once; it is tried again"; "why" => %problem);
             self.next_look = self.next_look.min(now.steady.saturating_add(AILING));
             return false;
-        }
-        if !missing.is_empty() {
-            self.journal.restored(&missing);
         }
         // What was loaded is read back like everything else.
         self.engine.look().is_ok()
