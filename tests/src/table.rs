@@ -21,24 +21,9 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads it. For a moment after a large change the kernel's lists have gaps, as its own table
-    /// grows: then until one is as the one before.
+    /// Reads it.
     #[must_use]
     pub fn now(place: &Place) -> Self {
-        let mut table = Self::read(place);
-        for _ in 0..10 {
-            if table.blocks.len() < FEW {
-                break;
-            }
-            let before = std::mem::replace(&mut table, Self::read(place));
-            if table.blocks.len() == before.blocks.len() {
-                break;
-            }
-        }
-        table
-    }
-
-    fn read(place: &Place) -> Self {
         let output = place.run(&["nft", "--json", "list", "table", "inet", "webhookd"]);
         let listing: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let mut table = Self::default();
@@ -99,6 +84,3 @@ fn target(set: &Value, element: &Value) -> String {
     let whole = if address.contains(':') { "128" } else { "32" };
     if prefix == whole { address.to_owned() } else { format!("{address}/{prefix}") }
 }
-
-/// Elements that are in place at once.
-const FEW: usize = 1_000;
