@@ -283,7 +283,7 @@ fn blocks_end_in_the_kernel_though_privd_is_dead() {
     until("they have ended", 10, || knocks.arrive().len() == SOURCES.len());
     assert!(began.elapsed() < Duration::from_secs(11), "{:?}", began.elapsed());
     world.start_privd();
-    assert_eq!(world.ctl_json("list"), json!([]));
+    until("the ledger says so too", 10, || world.ctl_json("list") == json!([]));
 }
 
 #[test]
@@ -333,9 +333,12 @@ fn ten_thousand_addresses_of_one_alert_are_all_in_the_kernel() {
     let took = began.elapsed();
     assert_eq!(answer.status, 200, "{}", answer.status);
     assert_eq!(answer.outcomes(), vec!["blocked"; 10_000]);
-    let standing = Standing::now(&world);
-    assert_eq!(addresses.iter().find_map(|one| standing.lacks(*one)), None);
-    assert_eq!(standing.ours().len(), 10_000);
+    // For a moment after a large change the kernel's lists have gaps, as its own table grows.
+    until("all are listed", 10, || {
+        let standing = Standing::now(&world);
+        addresses.iter().all(|one| standing.lacks(*one).is_none())
+            && standing.ours().len() == 10_000
+    });
     eprintln!("10,000 addresses: {took:?}");
     assert_eq!(world.ctl(&["unblock", "--all"]).1, 0);
     assert!(Standing::now(&world).ours().is_empty());
