@@ -92,8 +92,8 @@ impl Batch {
 
     /// Puts a block in force; `adopt`: and takes over the administrator's rule for it.
     pub fn add(&mut self, why: Why, live: Live, adopt: bool) -> Plan {
-        let mark = Mark::new(live.event, live.info.until);
-        let change = Change::Block { target: live.info.target, mark, adopt };
+        let (target, mark) = marked(&live);
+        let change = Change::Block { target, mark, adopt };
         Plan::Item(self.push(Item { why, change, effect: None, live: Some(live) }))
     }
 
@@ -234,6 +234,11 @@ impl Batch {
             None => (LiftOutcome::Failed, Text::truncated("the engine gave no answer")),
         }
     }
+}
+
+/// A block as the firewall takes it.
+pub fn marked(live: &Live) -> (Target, Mark) {
+    (live.info.target, Mark::new(live.event, live.info.until))
 }
 
 /// A block that a request begins.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use protocol::{BlockInfo, MAX_TARGETS, Target, Text, Until};
 use slog::{info, warn};
 
-use crate::batch::{Batch, Why};
+use crate::batch::{Batch, Why, marked};
 use crate::clock::Now;
 use crate::enforcer::Enforcer;
 use crate::judgement::MEMORY;
@@ -85,8 +85,11 @@ impl Enforcer {
             return Vec::new();
         }
         let mut came = self.judge(now);
+        if !self.engine.is_lost() {
+            return came;
+        }
         let missing: Vec<Target> = self.state.blocks.read().missing().iter().copied().collect();
-        if self.engine.is_lost() && self.load_again(now) {
+        if self.load_again(now) {
             came.extend(self.judge(now));
             self.tell_of(&missing);
         }
@@ -131,11 +134,7 @@ impl Enforcer {
     pub(crate) fn judge(&mut self, now: Now) -> Vec<Target> {
         let started = (self.clock)().steady;
         let blocks = self.state.blocks.read();
-        let all = blocks.iter().map(|live| {
-            let info = &live.info;
-            (info.target, Mark::new(live.event, info.until))
-        });
-        let all: Vec<(Target, Mark)> = all.collect();
+        let all: Vec<(Target, Mark)> = blocks.iter().map(marked).collect();
         drop(blocks);
         let effects = self.engine.judge(&all);
         if self.state.problem.is_none() {

@@ -8,6 +8,7 @@ use std::path::Path;
 use protocol::{Target, Untrusted};
 use slog::{Logger, error, info, warn};
 
+use crate::batch::marked;
 use crate::{StartError, clock};
 use firewall::nft::Nft;
 use firewall::ufw::files::{self, RULES, RulesFiles, Unreadable};
@@ -93,7 +94,7 @@ fn load_blocks(config: &Config, log: &Logger) -> Result<(), StartError> {
 /// Those of a ledger's blocks that are to be in the firewall now, as it takes them.
 pub fn due<'a>(blocks: impl Iterator<Item = &'a Live>, wall: u64) -> Vec<(Target, Mark)> {
     let live = blocks.filter(|live| !live.is_over(wall));
-    live.map(|live| (live.info.target, Mark::new(live.event, live.info.until))).collect()
+    live.map(marked).collect()
 }
 
 #[cfg(test)]
