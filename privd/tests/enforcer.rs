@@ -426,6 +426,17 @@ fn each_offence_lasts_longer_until_it_is_forgotten() {
 }
 
 #[test]
+fn an_offence_is_remembered_for_90_days_to_the_second() {
+    let mut bench = Bench::new("block-for = [\"1m\", \"1h\"]");
+    bench.alert(ATTACKER);
+    bench.pass(MINUTE);
+    bench.advance(90 * DAY - 1);
+    assert_eq!(bench.shown(ATTACKER).offences, 1);
+    bench.advance(1);
+    assert_eq!(bench.shown(ATTACKER).offences, 0);
+}
+
+#[test]
 fn an_alert_that_comes_when_a_block_is_just_over_is_the_next_offence() {
     let mut bench = Bench::new("block-for = [\"1m\", \"1h\"]");
     bench.alert(ATTACKER);

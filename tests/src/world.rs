@@ -53,6 +53,8 @@ pub struct World {
     pub engine: Engine,
     /// The token that lets in.
     pub token: String,
+    /// What the daemons find in their environment beside what their units set.
+    pub environment: Vec<(&'static str, String)>,
     /// Everything that stands for the server's disk.
     pub directory: TempDir,
     client: Client,
@@ -122,6 +124,7 @@ impl World {
             engine: Engine::tested(),
             token: fs::read_to_string(path.join("secret")).unwrap(),
             client: Client::trusting(&path.join("cert.pem")),
+            environment: Vec::new(),
             directory,
             privd: None,
             webhookd: None,
@@ -419,7 +422,7 @@ impl World {
     pub fn spawn(&self, log: &str, program: &[&str]) -> Child {
         let log = File::create(self.directory.path().join(log)).unwrap();
         let mut command = self.confined.command(program);
-        command.env("TZ", FAR_FROM_UTC).envs(environment());
+        command.env("TZ", FAR_FROM_UTC).envs(environment()).envs(self.environment.clone());
         command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }
 

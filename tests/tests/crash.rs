@@ -68,7 +68,7 @@ fn kills_of_privd_at_random_moments_lose_no_acknowledged_block() {
             // At once, beside the ufw that lives on.
             _ => {}
         }
-        start_again(&mut world);
+        world.start_privd_again();
         Standing::now(&world).assert_administrator_is_let_in(&when);
         slowest = slowest.max(stream.settled(&world, &when));
         stream.flows();
@@ -121,7 +121,7 @@ fn a_ledger_that_was_damaged_in_any_way_loses_no_block() {
         let mut bytes = fs::read(&path).unwrap();
         damage(&mut bytes);
         fs::write(&path, &bytes).unwrap();
-        let crashes = start_again(&mut world);
+        let crashes = world.start_privd_again();
         let log = world.read("privd.log");
         let (list, standing) = (listed(&world), Standing::now(&world));
         let lost: Vec<&IpAddr> = blocks.difference(&list).collect();
@@ -238,20 +238,6 @@ fn damages(like: &str) -> Vec<Cut> {
 
 /// On the server's disk.
 const FILES: [&str; 2] = ["ufw/user.rules", "ufw/user6.rules"];
-
-/// As a service manager does: until it stays. How often it had to be started again.
-fn start_again(world: &mut World) -> usize {
-    let mut crashes = 0;
-    while let Some(status) = world.try_start_privd() {
-        crashes += 1;
-        eprintln!("{status}: {}{}", world.read("privd.log"), world.server.sh("ss -xlp"));
-        assert!(crashes < 5, "{}", world.logs());
-    }
-    until("webhook-privd looks at its blocks", 20, || {
-        world.ctl_json("status")["verified_at"].is_string()
-    });
-    crashes
-}
 
 /// What is so with ufw alone.
 mod ufw {

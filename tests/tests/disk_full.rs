@@ -1,15 +1,13 @@
 //! Disks that are full: nothing acknowledged is lost, nothing of the administrator's, and what is
 //! full is said.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
-use nix::sys::statvfs::statvfs;
 use serde_json::json;
+use tests::filler::{Filler, PAGE};
 use tests::processes::{child_of, runs};
 use tests::stream::listed;
 use tests::{Answer, Standing, World, until};
@@ -139,47 +137,6 @@ fn names_the_full_disk(world: &World, answer: &Answer, place: &str, when: &str) 
     let said = log.lines().any(|line| line.contains(place) && full(line));
     assert!(said, "{when}: no line of the log names {place} and the full disk:\n{log}");
 }
-
-/// A file that takes the room away.
-struct Filler(PathBuf);
-
-impl Filler {
-    fn in_ufw(world: &World) -> Self {
-        Self(world.inside("/etc/ufw/filler"))
-    }
-
-    fn beside_the_ledger(world: &World) -> Self {
-        Self(world.inside(&world.path("state/filler")))
-    }
-
-    /// To the brim.
-    fn fill(&self) {
-        let mut filler = File::options().create(true).append(true).open(&self.0).unwrap();
-        let error = loop {
-            if let Err(error) = filler.write(&[b'x'; 4096]) {
-                break error;
-            }
-        };
-        assert_eq!(error.kind(), ErrorKind::StorageFull);
-    }
-
-    /// To the brim but for so many bytes.
-    fn leave(&self, bytes: u64) {
-        self.fill();
-        let filler = File::options().write(true).open(&self.0).unwrap();
-        let size = filler.metadata().unwrap().len();
-        filler.set_len(size.checked_sub(bytes).expect("it holds as much")).unwrap();
-        let disk = statvfs(&self.0).unwrap();
-        assert_eq!(disk.blocks_available() * disk.fragment_size(), bytes);
-    }
-
-    fn remove(self) {
-        fs::remove_file(self.0).unwrap();
-    }
-}
-
-/// Bytes, and what a tmpfs gives out.
-const PAGE: u64 = 4096;
 
 /// How it may be said.
 const FULL: [&str; 3] = ["no storage space", "disk full", "No space left on device"];

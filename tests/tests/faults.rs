@@ -1,0 +1,170 @@
+//! What a host can do to webhook-privd, one thing alone and many in an order that a seed brings back: it
+//! says what is wrong, and afterwards holds all that was acknowledged.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tests::faults::{LASTS, breakable, set_clock};
+use tests::random::times;
+use tests::stream::listed;
+use tests::{Fault, Random, Standing, Stream, World, until};
+
+/// Looks every second, and no quota.
+const BUSY: &str =
+    "reconcile-every = \"1s\"\nmax-new-blocks-per-minute = 100000\nmax-blocks = 100000";
+const BEFORE: &str = "198.51.100.1";
+const MEANWHILE: &str = "198.51.100.2";
+
+#[test]
+fn faults_in_random_order_lose_no_acknowledged_block() {
+    let mut random = Random::seeded("faults");
+    let mut world = breakable(BUSY);
+    let kinds = Fault::all(world.engine);
+    let stream = Stream::begin(&world);
+    let (mut slowest, mut ended) = (Duration::ZERO, 0);
+    for number in 0..times(200) {
+        let mut one = || kinds[usize::try_from(random.from(0..kinds.len() as u64)).unwrap()];
+        let (first, second) = (one(), one());
+        let when = format!("round {number}, {first:?}");
+        let mut begun = vec![first.begin(&world, &mut random)];
+        // Another one on top of it, half of the time.
+        let on_top = (second != first && random.from(0..2) == 0).then_some(second);
+        let when = on_top.map_or_else(|| when.clone(), |second| format!("{when} and {second:?}"));
+        begun.extend(on_top.map(|second| second.begin(&world, &mut random)));
+        random.pause(LASTS.as_millis().try_into().unwrap());
+        begun.into_iter().for_each(|one| one.mend(&world));
+        ended += usize::from(world.revive_privd());
+        slowest = slowest.max(stream.settled(&world, &when));
+        Standing::now(&world).assert_administrator_is_let_in(&when);
+        stream.flows();
+    }
+    let book = stream.end(&world);
+    assert!(book.acknowledged.len() > 20, "{book:?}");
+    eprintln!(
+        "faults: in force after at most {slowest:?}, started again {ended} times; {}",
+        book.summary()
+    );
+}
+
+#[test]
+fn without_a_free_descriptor_it_says_so_and_works_again_once_there_are_some() {
+    let world = while_it_lasts(Fault::NoDescriptors, |world| {
+        let (status, words) = asked(world);
+        assert!(matches!(status, 500 | 503), "{words}");
+        until("it is said", 10, || world.read("privd.log").contains("Too many open files"));
+    });
+    assert!(world.read("privd.log").matches("Too many open files").count() < 100, "it floods");
+}
+
+#[test]
+fn without_memory_it_is_started_again_and_has_everything() {
+    while_it_lasts(Fault::NoMemory, |world| {
+        for _ in 0..20 {
+            let _ = asked(world);
+        }
+    });
+}
+
+#[test]
+fn where_every_program_is_gone_it_names_the_first() {
+    while_it_lasts(Fault::MissingPrograms, |world| {
+        let (status, words) = asked(world);
+        if world.engine == tests::Engine::Nftables {
+            assert_eq!(status, 200, "it needs none: {words}");
+        } else {
+            assert_eq!(status, 503, "{words}");
+            assert!(words.contains("/usr/sbin/") && words.contains("No such file"), "{words}");
+        }
+    });
+}
+
+#[test]
+fn however_the_clock_is_set_a_block_lasts_as_long_as_it_was_said() {
+    let world = breakable("reconcile-every = \"1s\"");
+    let terms = [("198.51.100.10", "8s"), ("198.51.100.11", "1h"), ("2001:db8:9::1", "1h")];
+    for (address, term) in terms {
+        assert_eq!(world.post(&json!({ "ip": address, "duration": term })).status, 200);
+    }
+    world.block(BEFORE);
+    let began = std::time::Instant::now();
+    let left = |world: &World, step: i64| -> Option<i64> {
+        let list = world.ctl_json("list");
+        let row = list.as_array()?.iter().find(|row| row["target"] == "198.51.100.11")?;
+        let end: Timestamp = row["until"].as_str()?.parse().unwrap();
+        Some(end.as_second() - (Timestamp::now().as_second() + step))
+    };
+    for step in [86_400, -86_400, 3650 * 86_400, -3650 * 86_400, -1, 0] {
+        set_clock(&world, step);
+        until("the end has moved along", 10, || {
+            left(&world, step).is_some_and(|left| (3500..=3601).contains(&left))
+        });
+        let standing = Standing::now(&world);
+        for address in ["198.51.100.11", "2001:db8:9::1", BEFORE] {
+            assert_eq!(standing.lacks(address.parse().unwrap()), None, "{step} s off");
+        }
+        let short = listed(&world).contains(&"198.51.100.10".parse().unwrap());
+        assert!(short || began.elapsed() > Duration::from_secs(7), "{step} s off: over too soon");
+    }
+    until("the short one is over", 20, || {
+        !Standing::now(&world).names("198.51.100.10".parse().unwrap())
+    });
+    assert!(began.elapsed() > Duration::from_secs(7), "{:?}", began.elapsed());
+}
+
+/// Breaks one thing, looks at it, mends it; whatever happened, what was blocked is, and more can be.
+fn while_it_lasts(fault: Fault, look: impl FnOnce(&World)) -> World {
+    let mut random = Random::seeded(&format!("{fault:?}"));
+    let mut world = breakable("reconcile-every = \"1s\"");
+    world.block(BEFORE);
+    let privd = world.daemons().0;
+    let begun = fault.begin(&world, &mut random);
+    look(&world);
+    begun.mend(&world);
+    let ended = world.revive_privd();
+    assert!(!ended || fault == Fault::NoMemory, "{fault:?} ended it\n{}", world.logs());
+    let mut answer = Value::Null;
+    until("another can be blocked", 20, || {
+        answer = world.post(&json!({ "ip": MEANWHILE })).json;
+        answer["ok"] == true
+    });
+    until("all is in force", 20, || {
+        let standing = Standing::now(&world);
+        let both: [IpAddr; 2] = [BEFORE, MEANWHILE].map(|one| one.parse().unwrap());
+        both.iter().all(|one| standing.lacks(*one).is_none()) && listed(&world) == both.into()
+    });
+    Standing::now(&world).assert_administrator_is_let_in("afterwards");
+    assert!(ended || world.daemons().0 == privd);
+    world
+}
+
+/// Has an address blocked: the answer's status and words.
+fn asked(world: &World) -> (u16, String) {
+    let answer = world.post(&json!({ "ip": MEANWHILE }));
+    (answer.status, answer.text)
+}
+
+/// What is so with ufw alone.
+mod ufw {
+    use super::*;
+
+    #[test]
+    fn where_ufws_files_cannot_be_written_it_names_them() {
+        while_it_lasts(Fault::ReadOnlyUfw, |world| {
+            let (status, words) = asked(world);
+            assert!(matches!(status, 500 | 503), "{words}");
+            assert!(words.contains("/etc/ufw/user.rules"), "{words}");
+            assert!(words.contains("Read-only file system"), "{words}");
+        });
+    }
+
+    #[test]
+    fn who_holds_ufws_lock_for_ever_is_told_of() {
+        while_it_lasts(Fault::StuckLock, |world| {
+            let (status, words) = asked(world);
+            assert_eq!(status, 503, "{words}");
+            assert!(words.contains("lock"), "{words}");
+        });
+    }
+}
