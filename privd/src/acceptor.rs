@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use logging::Journal;
-use slog::error;
 
 use crate::enforcer::Order;
 use crate::peer::Peer;
@@ -42,7 +41,7 @@ impl Acceptor {
                 Ok(stream) => self.welcome(stream),
                 Err(error) => {
                     // Out of descriptors, most likely: waiting for some to be freed is all there is.
-                    error!(self.journal.log, "connection not accepted"; "error" => %error);
+                    self.journal.not_served(&error);
                     thread::sleep(ACCEPT_PAUSE);
                 }
             }
@@ -76,7 +75,7 @@ impl Acceptor {
         let thread = thread::Builder::new().name("session".into()).stack_size(STACK).spawn(serve);
         if let Err(error) = thread {
             count.fetch_sub(1, Ordering::Relaxed);
-            error!(self.journal.log, "connection not served"; "error" => %error);
+            self.journal.not_served(&error);
         }
     }
 }

@@ -232,7 +232,7 @@ pub enum StartError {
     Aside(std::io::Error),
     /// ufw's files are no longer those that this process may write.
     #[error(
-        "ufw's rules files were replaced by others (ufw reset, sed -i), or /run/ufw.lock was removed; start webhook-privd again to see them"
+        "ufw's rules files were replaced by others (ufw reset, sed -i) or became read-only, or /run/ufw.lock was removed; start webhook-privd again to see them"
     )]
     Replaced,
     /// A rules file that is not whole could not be restored.

@@ -110,14 +110,14 @@ impl Fault {
 impl Begun {
     /// Ends it.
     pub fn mend(self, world: &World) {
-        let privd = world.daemons().0;
         match self.held {
             Held::Room(filler) => filler.remove(),
             Held::Lock(_) | Held::Nothing => {}
         }
+        let privd = || world.daemons().0;
         match self.fault {
-            Fault::NoDescriptors => limit(world, privd, "nofile", 1024),
-            Fault::NoMemory => limit(world, privd, "as", u64::MAX),
+            Fault::NoDescriptors => limit(world, privd(), "nofile", 1024),
+            Fault::NoMemory => limit(world, privd(), "as", u64::MAX),
             Fault::ReadOnlyUfw => remount(world, "rw"),
             Fault::MissingPrograms => drop(world.confined.sh("umount /usr/sbin")),
             Fault::ClockStep => set_clock(world, 0),
@@ -137,12 +137,12 @@ pub fn breakable(privd_toml: &str) -> World {
     world.confined.sh("mount -t tmpfs tmpfs /dev/shm");
     let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
     assert!(Path::new(library).exists(), "install libfaketime");
-    let clock = world.path("clock");
-    world.environment = vec![
-        ("LD_PRELOAD", library.to_owned()),
-        ("FAKETIME_TIMESTAMP_FILE", clock),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    world.privd_through = vec![
+        "env".to_owned(),
+        format!("LD_PRELOAD={library}"),
+        format!("FAKETIME_TIMESTAMP_FILE={}", world.path("clock")),
+        "FAKETIME_NO_CACHE=1".to_owned(),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
     ];
     set_clock(&world, 0);
     world.configure(privd_toml, "");
@@ -185,10 +185,10 @@ impl World {
     }
 }
 
-/// prlimit(1), of a process that may be gone.
+/// The soft limit, which prlimit(1) can raise again, of a process that may be gone.
 fn limit(world: &World, pid: u32, what: &str, most: u64) {
     let most = if most == u64::MAX { "unlimited".to_owned() } else { most.to_string() };
-    let _ = world.server.run(&["prlimit", &format!("--pid={pid}"), &format!("--{what}={most}")]);
+    let _ = world.server.run(&["prlimit", &format!("--pid={pid}"), &format!("--{what}={most}:")]);
 }
 
 /// Bytes of a process's address space; 0 when it is gone.

@@ -70,12 +70,18 @@ impl Stream {
     /// Three connections that post and a webhookctl that lifts.
     #[must_use]
     pub fn begin(world: &World) -> Self {
+        Self::paced(world, Duration::ZERO)
+    }
+
+    /// The same with a pause after each post, as there are addresses for 16,000 posts of each alone.
+    #[must_use]
+    pub fn paced(world: &World, pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let book = Arc::new(Mutex::new(Book::default()));
         let poster = |poster| {
             let (stop, book) = (Arc::clone(&stop), Arc::clone(&book));
             let (connection, token) = (world.connection(), world.bearer());
-            std::thread::spawn(move || post(poster, connection, &token, &stop, &book))
+            std::thread::spawn(move || post(poster, connection, &token, pause, &stop, &book))
         };
         let mut threads: Vec<JoinHandle<()>> = (1..=POSTERS).map(poster).collect();
         let (stopped, shared, socket) = (Arc::clone(&stop), Arc::clone(&book), world.socket());
@@ -138,14 +144,13 @@ fn post(
     poster: u8,
     mut connection: https::Connection,
     token: &str,
+    pause: Duration,
     stop: &AtomicBool,
     book: &Mutex<Book>,
 ) {
     let headers = [("Authorization", token), https::JSON];
-    for number in 0.. {
-        if stop.load(Ordering::Relaxed) {
-            return;
-        }
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
         let addresses = addresses(poster, number);
         book.lock().unwrap().asked.extend(&addresses);
         let body = json!({ "ips": addresses }).to_string();
@@ -158,6 +163,9 @@ fn post(
             }
             book.note(format!("{} {outcome}", answer.status));
         }
+        drop(book);
+        number += 1;
+        std::thread::sleep(pause);
     }
 }
 

@@ -53,8 +53,8 @@ pub struct World {
     pub engine: Engine,
     /// The token that lets in.
     pub token: String,
-    /// What the daemons find in their environment beside what their units set.
-    pub environment: Vec<(&'static str, String)>,
+    /// What webhook-privd is started through: the words of a command that starts another one.
+    pub privd_through: Vec<String>,
     /// Everything that stands for the server's disk.
     pub directory: TempDir,
     client: Client,
@@ -124,7 +124,7 @@ impl World {
             engine: Engine::tested(),
             token: fs::read_to_string(path.join("secret")).unwrap(),
             client: Client::trusting(&path.join("cert.pem")),
-            environment: Vec::new(),
+            privd_through: Vec::new(),
             directory,
             privd: None,
             webhookd: None,
@@ -180,7 +180,9 @@ impl World {
     #[must_use]
     pub fn try_start_privd(&mut self) -> Option<ExitStatus> {
         let config = self.path("privd.toml");
-        let program = ["/mnt/webhook-privd", "--config", &config];
+        let through = self.privd_through.clone();
+        let through: Vec<&str> = through.iter().map(String::as_str).collect();
+        let program = [&through[..], &["/mnt/webhook-privd", "--config", &config]].concat();
         let mut child = self.spawn("privd.log", &program);
         let mut ended = None;
         until("webhook-privd is ready", 20, || {
@@ -422,7 +424,7 @@ impl World {
     pub fn spawn(&self, log: &str, program: &[&str]) -> Child {
         let log = File::create(self.directory.path().join(log)).unwrap();
         let mut command = self.confined.command(program);
-        command.env("TZ", FAR_FROM_UTC).envs(environment()).envs(self.environment.clone());
+        command.env("TZ", FAR_FROM_UTC).envs(environment());
         command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }
 

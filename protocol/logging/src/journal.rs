@@ -3,10 +3,11 @@
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::time::{Duration, Instant};
 
 use protocol::{Block, EventId, Lift, Outcome, Target, Unblock, Until, Untrusted, Verdict};
-use slog::{Logger, info, o, warn};
+use slog::{Logger, error, info, o, warn};
 
 use crate::blocks::Asker;
 use crate::{Action, Audit, Document, Level, Limiter, Suppressed, field};
@@ -22,6 +23,7 @@ pub struct Journal {
     asked: Limiter,
     ended: Limiter,
     strangers: Limiter,
+    unserved: Limiter,
 }
 
 impl Journal {
@@ -37,6 +39,7 @@ impl Journal {
             ended: Limiter::often("breaches of the protocol"),
             // Anyone who may reach the socket can cause these.
             strangers: Limiter::new("connections refused", 1, Duration::from_secs(1)),
+            unserved: Limiter::new("connections not served", 1, Duration::from_secs(1)),
         }
     }
 
@@ -48,7 +51,8 @@ impl Journal {
 
     /// Tells of what was left out for a minute, or, where `now` is None, at all: the daemon ends.
     pub fn settle(&self, now: Option<Instant>) {
-        for kind in [&self.unchanged, &self.failed, &self.asked, &self.ended, &self.strangers] {
+        let Self { unchanged, failed, asked, ended, strangers, unserved, .. } = self;
+        for kind in [unchanged, failed, asked, ended, strangers, unserved] {
             kind.settle(now, Action::BlocksSuppressed, &self.log, &self.audit);
         }
     }
@@ -194,7 +198,14 @@ impl Journal {
         }
     }
 
-    /// A connection that is not served.
+    /// A connection that this host has no descriptor, thread or memory for.
+    pub fn not_served(&self, error: &io::Error) {
+        if let Some(suppressed) = self.unserved.admit(Instant::now()) {
+            error!(self.log, "connection not served"; "error" => %error, suppressed);
+        }
+    }
+
+    /// A connection that is not to be served.
     pub fn turned_away(&self, why: &str) {
         let Some(suppressed) = self.strangers.admit(Instant::now()) else { return };
         warn!(self.log, "connection refused"; "why" => why, suppressed);

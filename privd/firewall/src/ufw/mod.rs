@@ -388,8 +388,8 @@ impl Trouble {
     }
 }
 
-const REPLACED: &str = "ufw's rules files were replaced by others (ufw reset, sed -i), or its lock \
-    was removed: webhook-privd must be started afresh to see them";
+const REPLACED: &str = "ufw's rules files were replaced by others (ufw reset, sed -i) or became \
+    read-only, or its lock was removed: webhook-privd must be started afresh to see them";
 const NOT_UFWS: &str = "ufw never wrote this file; run any `ufw allow ...` once";
 /// A ufw run takes 0.2 s, and several may stand in the lock's queue.
 const PATIENCE: Duration = Duration::from_secs(30);
