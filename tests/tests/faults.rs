@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 use tests::faults::{LASTS, breakable, set_clock};
+use tests::processes::runs;
 use tests::random::times;
 use tests::stream::listed;
 use tests::{Fault, Random, Standing, Stream, World, until};
@@ -66,7 +67,10 @@ fn without_a_free_descriptor_it_says_so_and_works_again_once_there_are_some() {
 fn without_memory_it_is_started_again_and_has_everything() {
     while_it_lasts(Fault::NoMemory, |world| {
         for _ in 0..20 {
-            let _ = asked(world);
+            // Without memory a program ends; Kibana would wait for the next one.
+            if runs(world.daemons().0) {
+                let _ = asked(world);
+            }
         }
     });
 }
