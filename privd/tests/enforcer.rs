@@ -45,6 +45,8 @@ struct Rules {
     cut: Vec<Target>,
     off: bool,
     busy: bool,
+    /// It can be looked at and not be changed.
+    refuses: bool,
 }
 
 struct Fake(Arc<Mutex<Rules>>);
@@ -96,8 +98,8 @@ impl Firewall for Fake {
             return Vec::new();
         }
         let mut rules = self.0.lock().unwrap();
-        if rules.off || rules.busy {
-            let trouble = if rules.off { Effect::Unavailable } else { Effect::Pending };
+        if rules.off || rules.refuses || rules.busy {
+            let trouble = if rules.busy { Effect::Pending } else { Effect::Unavailable };
             return vec![trouble(Text::truncated("not now")); changes.len()];
         }
         rules.runs.push(changes.to_vec());
@@ -649,6 +651,21 @@ fn what_cannot_be_done_unasked_is_tried_again_after_a_while() {
     assert_eq!(bench.runs(), before, "not at once");
     bench.pass(5);
     assert!(bench.held().is_empty());
+}
+
+#[test]
+fn a_block_that_cannot_be_put_back_is_not_forgotten() {
+    let mut bench = Bench::new("");
+    bench.alert(ATTACKER);
+    bench.with_rules(|rules| rules.held.clear());
+    bench.with_rules(|rules| rules.refuses = true);
+    bench.pass(60);
+    assert_eq!(bench.alert("198.51.100.8").name(), "unavailable");
+    // What could not even be tried is nobody's; what stood is.
+    assert_eq!(bench.live().into_iter().map(|(target, _)| target).collect::<Vec<_>>(), [ATTACKER]);
+    bench.with_rules(|rules| rules.refuses = false);
+    bench.pass(60);
+    assert_eq!(bench.held(), [ATTACKER]);
 }
 
 #[test]
