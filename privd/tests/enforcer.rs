@@ -789,15 +789,21 @@ fn what_is_judged_is_what_an_alert_is_then_told_and_judging_changes_nothing() {
     bench.pass(90 * DAY);
     assert_eq!(bench.shown(ATTACKER).offences, 0, "forgotten");
     assert_eq!(bench.shown(ATTACKER).immune_until, None);
-    // A block that is not in force would be put there.
-    bench.alert(ATTACKER);
-    bench.with_rules(|rules| rules.busy = true);
-    bench.with_rules(|rules| rules.held.clear());
-    bench.pass(60);
-    assert_eq!(bench.judged(ATTACKER).name(), "would-block");
     bench.with_rules(|rules| rules.off = true);
     bench.pass(60);
     assert_eq!(bench.judged("198.51.100.9").name(), "unavailable");
+}
+
+#[test]
+fn a_block_that_is_not_in_force_is_judged_as_one_that_would_be_put_there() {
+    let mut bench = Bench::new("reconcile-every = \"10s\"");
+    bench.alert(ATTACKER);
+    assert_eq!(bench.judged(ATTACKER).name(), "already-blocked");
+    bench.with_rules(|rules| rules.busy = true);
+    bench.with_rules(|rules| rules.held.clear());
+    bench.pass(10);
+    assert_eq!(bench.live().len(), 1);
+    assert_eq!(bench.judged(ATTACKER).name(), "would-block");
 }
 
 #[test]
