@@ -126,9 +126,7 @@ impl Rule {
         let fields: Vec<&str> = text.split_ascii_whitespace().collect();
         let (core, application, place) = match fields.as_slice() {
             [core @ .., place] if core.len() == 6 => (core, false, *place),
-            [core @ .., dapp, sapp, place] if core.len() == 6 => {
-                (core, *dapp != "-" || *sapp != "-", *place)
-            }
+            [core @ .., dapp, sapp, place] => (core, *dapp != "-" || *sapp != "-", *place),
             _ => return None,
         };
         let [action, protocol, dport, destination, sport, source] = core else { return None };

@@ -414,6 +414,14 @@ mod tests {
     const LEDGER: &str = "/var/lib/webhook-privd/ledger.redb";
 
     #[test]
+    fn an_engine_is_called_as_it_stands_in_the_file() {
+        for name in ["ufw", "nftables"] {
+            let config = parse(&format!("firewall = \"{name}\"")).unwrap();
+            assert_eq!(config.firewall.name(), name);
+        }
+    }
+
+    #[test]
     fn an_empty_file_gives_the_documented_defaults() {
         let config = parse("").unwrap();
         assert_eq!(config.socket.0, PathBuf::from("/run/webhook-privd/privd.sock"));
