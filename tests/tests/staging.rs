@@ -1,0 +1,105 @@
+//! Among whatever rules an administrator has, what we stage in ufw's files is what ufw then writes.
+
+use serde_json::json;
+use tests::random::times;
+use tests::stream::listed;
+use tests::{Random, Standing, World, until};
+
+/// Each rule of an administrator's is made up of these, and ufw takes any of them in any order.
+#[test]
+fn among_random_rules_of_every_kind_what_we_stage_is_what_ufw_writes() {
+    let mut random = Random::seeded("staging");
+    let world = World::with("reconcile-every = \"1s\"", "ufw allow 22/tcp");
+    let profile = "[Odd App]\ntitle=a\ndescription=b\nports=80,443/tcp|53\n";
+    let folder = world.inside("/etc/ufw/applications.d");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("odd"), profile).unwrap();
+    let (mut taken, mut refused) = (0, Vec::new());
+    for number in 0..times(200) {
+        let rule = rule(&mut random);
+        let done = world.server.run(&["sh", "-c", &format!("ufw {rule}")]);
+        if done.status.success() {
+            taken += 1;
+        } else {
+            refused.push((rule.clone(), String::from_utf8_lossy(&done.stderr).into_owned()));
+        }
+        let wanted = target(&mut random);
+        let answer = world.post(&json!({ "ip": wanted }));
+        assert!(matches!(answer.status, 200 | 422), "{wanted}: {answer:?}");
+        if number % 3 == 2 {
+            let gone = listed_targets(&world).into_iter().next().unwrap();
+            let (text, code) = world.ctl(&["unblock", &gone]);
+            assert_eq!(code, 0, "{text}");
+        }
+        unchanged_by_ufw(&world, &rule);
+    }
+    assert!(taken > refused.len(), "ufw took only {taken}: {refused:#?}");
+    let standing = Standing::now(&world);
+    assert_eq!(listed(&world).into_iter().find_map(|one| standing.lacks(one)), None);
+    standing.assert_administrator_is_let_in("afterwards");
+}
+
+/// ufw reads both files and writes them again with a rule more, and then with one less.
+fn unchanged_by_ufw(world: &World, after: &str) {
+    let files = || ["ufw/user.rules", "ufw/user6.rules"].map(|name| world.read(name));
+    let mut seen = Default::default();
+    // What has to move to the front again moves a moment later.
+    until(&format!("ufw writes what stands there, after `ufw {after}`"), 20, || {
+        let before = files();
+        world.ufw("allow 4/udp");
+        world.ufw("delete allow 4/udp");
+        seen = (before, files());
+        seen.0 == seen.1
+    });
+}
+
+fn listed_targets(world: &World) -> Vec<String> {
+    let list = world.ctl_json("list");
+    let rows = list.as_array().unwrap();
+    rows.iter().map(|row| row["target"].as_str().unwrap().to_owned()).collect()
+}
+
+/// An address or a network of either family.
+fn target(random: &mut Random) -> String {
+    let octet = random.from(0..256);
+    match random.from(0..4) {
+        0 => format!("198.51.{octet}.{}", random.from(0..256)),
+        1 => format!("198.18.{octet}.0/24"),
+        2 => format!("2001:db8:{octet:x}::{:x}", random.from(1..9)),
+        _ => format!("2001:db8:{octet:x}:{:x}::/64", random.from(0..9)),
+    }
+}
+
+/// A command of ufw's that makes a rule.
+fn rule(random: &mut Random) -> String {
+    let mut one = |choices: &[&str]| {
+        choices[usize::try_from(random.from(0..choices.len() as u64)).unwrap()].to_owned()
+    };
+    let place = one(&["", "prepend ", "insert 1 ", "insert 2 "]);
+    let action = one(&["allow", "deny", "reject", "limit"]);
+    let words = match one(&["simple", "application", "routed", "whole", "ports"]).as_str() {
+        "simple" => format!("{action} {}", one(&["80", "443/tcp", "53/udp", "1000:2000/tcp"])),
+        "application" => format!("{action} from any to any app 'Odd App'"),
+        "routed" => {
+            let out = one(&["in on wan0 out on lan0", "in on wan0", "out on lan0"]);
+            let action = one(&["allow", "deny", "reject"]);
+            return format!("route {action} {out} from 192.0.2.0/24 comment 'routed, é \"'");
+        }
+        "whole" => {
+            let way = one(&["in ", "out ", "", "in on wan0 ", "out on lan0 "]);
+            let log = one(&["", "log ", "log-all "]);
+            let log = if action == "limit" { String::new() } else { log };
+            let from = one(&["192.0.2.0/24", "192.0.2.77", "2001:db8:ffff::/48", "any"]);
+            format!("{action} {way}{log}from {from}")
+        }
+        _ => {
+            let protocol = one(&["tcp", "udp"]);
+            let port = one(&["22", "80,443", "6000:6007", "53"]);
+            let from = one(&["192.0.2.0/24", "any", "2001:db8:ffff::1"]);
+            let comment =
+                one(&["", " comment 'kept: 100 %'", " comment webhookd:no", " comment -A"]);
+            format!("{action} proto {protocol} from {from} to any port {port}{comment}")
+        }
+    };
+    format!("{place}{words}")
+}
