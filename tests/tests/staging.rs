@@ -1,5 +1,6 @@
 //! Among whatever rules an administrator has, what we stage in ufw's files is what ufw then writes.
 
+use jiff::Timestamp;
 use serde_json::json;
 use tests::random::times;
 use tests::stream::listed;
@@ -9,7 +10,8 @@ use tests::{Random, Standing, World, until};
 #[test]
 fn among_random_rules_of_every_kind_what_we_stage_is_what_ufw_writes() {
     let mut random = Random::seeded("staging");
-    let world = World::with("reconcile-every = \"1s\"", "ufw allow 22/tcp");
+    // Nor does it have ufw load the files anew meanwhile: that takes a rule out of them for a moment.
+    let world = World::with("reconcile-every = \"1d\"", "ufw allow 22/tcp");
     let profile = "[Odd App]\ntitle=a\ndescription=b\nports=80,443/tcp|53\n";
     let folder = world.inside("/etc/ufw/applications.d");
     std::fs::create_dir_all(&folder).unwrap();
@@ -17,21 +19,27 @@ fn among_random_rules_of_every_kind_what_we_stage_is_what_ufw_writes() {
     let (mut taken, mut refused) = (0, Vec::new());
     for number in 0..times(200) {
         let rule = rule(&mut random);
+        until("a look would be seen", 5, || Timestamp::now().as_second() > verified_at(&world));
+        let (now, before) = (Timestamp::now().as_second(), files(&world));
         let done = world.server.run(&["sh", "-c", &format!("ufw {rule}")]);
         if done.status.success() {
             taken += 1;
         } else {
             refused.push((rule.clone(), String::from_utf8_lossy(&done.stderr).into_owned()));
         }
+        // What has to move to the front again moves with that look.
+        let changed = files(&world) != before;
+        until("it was looked at", 20, || !changed || verified_at(&world) >= now);
         let wanted = target(&mut random);
         let answer = world.post(&json!({ "ip": wanted }));
         assert!(matches!(answer.status, 200 | 422), "{wanted}: {answer:?}");
+        unchanged_by_ufw(&world, &format!("ufw {rule}, and a block of {wanted}"));
         if number % 3 == 2 {
             let gone = listed_targets(&world).into_iter().next().unwrap();
             let (text, code) = world.ctl(&["unblock", &gone]);
             assert_eq!(code, 0, "{text}");
+            unchanged_by_ufw(&world, &format!("ufw {rule}, and a lift of {gone}"));
         }
-        unchanged_by_ufw(&world, &rule);
     }
     assert!(taken > refused.len(), "ufw took only {taken}: {refused:#?}");
     let standing = Standing::now(&world);
@@ -41,16 +49,32 @@ fn among_random_rules_of_every_kind_what_we_stage_is_what_ufw_writes() {
 
 /// ufw reads both files and writes them again with a rule more, and then with one less.
 fn unchanged_by_ufw(world: &World, after: &str) {
-    let files = || ["ufw/user.rules", "ufw/user6.rules"].map(|name| world.read(name));
-    let mut seen = Default::default();
-    // What has to move to the front again moves a moment later.
-    until(&format!("ufw writes what stands there, after `ufw {after}`"), 20, || {
-        let before = files();
-        world.ufw("allow 4/udp");
-        world.ufw("delete allow 4/udp");
-        seen = (before, files());
-        seen.0 == seen.1
-    });
+    let staged = files(world);
+    world.ufw("allow 4/udp");
+    world.ufw("delete allow 4/udp");
+    for (staged, written) in staged.iter().zip(files(world)) {
+        let only = |these: &str, others: &str| {
+            let lines = these.lines().filter(|line| !others.lines().any(|other| other == *line));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (gone, come) = (only(staged, &written), only(&written, staged));
+        assert_eq!((gone, come), (vec![], vec![]), "after {after}");
+        assert!(
+            *staged == written,
+            "after {after}: other places\n{staged}\nwas written as\n{written}"
+        );
+    }
+}
+
+fn files(world: &World) -> [String; 2] {
+    ["ufw/user.rules", "ufw/user6.rules"].map(|name| world.read(name))
+}
+
+/// When webhook-privd last looked at all blocks, in seconds since the Unix epoch.
+fn verified_at(world: &World) -> i64 {
+    let time: Timestamp =
+        world.ctl_json("status")["verified_at"].as_str().unwrap().parse().unwrap();
+    time.as_second()
 }
 
 fn listed_targets(world: &World) -> Vec<String> {
@@ -94,7 +118,7 @@ fn rule(random: &mut Random) -> String {
         }
         _ => {
             let protocol = one(&["tcp", "udp"]);
-            let port = one(&["22", "80,443", "6000:6007", "53"]);
+            let port = one(&["2222", "80,443", "6000:6007", "53"]);
             let from = one(&["192.0.2.0/24", "any", "2001:db8:ffff::1"]);
             let comment =
                 one(&["", " comment 'kept: 100 %'", " comment webhookd:no", " comment -A"]);
