@@ -39,7 +39,8 @@ pub fn garbage(raid: &Raid) {
 /// How many whole replies these are; all are such as webhookd may get.
 fn judge(raid: &Raid, mut bytes: &[u8]) -> usize {
     let mut replies = 0;
-    while bytes != frame::version_notice() {
+    // What was asked before may be answered after it.
+    while !bytes.starts_with(&frame::version_notice()) {
         match frame::read::<ReplyFrame>(&mut bytes) {
             Ok(ReplyFrame { reply: Reply::Block(verdicts), .. }) => {
                 let is_new = |one: &&Verdict| matches!(one.outcome, Outcome::Blocked(_));

@@ -53,7 +53,8 @@ pub fn name_what_is_protected(raid: &Raid) {
         format!("64:ff9b::{SERVER}"),
     ];
     raid.each(
-        CONNECTIONS,
+        // Those in disguise need places too.
+        CONNECTIONS / 2,
         |_| raid.served(),
         |peer, random| {
             let hosts = hosts.iter().map(|host| parsed(host.clone()));

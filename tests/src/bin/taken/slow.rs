@@ -68,6 +68,7 @@ fn never_read(raid: &Raid, random: &mut Random) {
         if rest.is_empty() {
             rest = &frame;
             raid.note("left-unread", 1);
+            random.pause(10);
         }
     }
 }

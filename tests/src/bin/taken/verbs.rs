@@ -1,7 +1,7 @@
 //! Every verb that is not webhookd's, over and over.
 
-use protocol::Reply;
-use tests::frames::forbidden;
+use protocol::{Reply, ReplyFrame};
+use tests::frames::{encoded, forbidden};
 
 use crate::floods::CONNECTIONS;
 use crate::raid::{Raid, any_address};
@@ -11,11 +11,14 @@ pub fn try_all(raid: &Raid) {
         CONNECTIONS / 2,
         |_| raid.served(),
         |peer, random| {
-            for request in forbidden(any_address(random)) {
-                let reply = peer.ask(request.clone());
-                assert_eq!(reply, Reply::Forbidden, "{request:?}");
-                raid.note("forbidden", 1);
+            let requests = forbidden(any_address(random));
+            let frames = requests.iter().zip(0..).map(|(one, id)| encoded(id, one.clone()));
+            peer.send(&frames.collect::<Vec<_>>().concat());
+            for request in &requests {
+                let ReplyFrame { reply, .. } = peer.read();
+                assert_eq!(reply, Reply::Forbidden, "one like {request:?}");
             }
+            raid.note("forbidden", requests.len());
         },
     );
 }
