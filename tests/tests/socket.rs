@@ -7,8 +7,8 @@ use std::net::{IpAddr, Shutdown};
 use std::time::{Duration, Instant};
 
 use protocol::{
-    Block, EventId, List, MAX_TARGETS, Outcome, Refusal, Reply, ReplyFrame, Request, Target,
-    Targets, Text, Unblock, VERSION, Which, frame,
+    EventId, List, MAX_TARGETS, Outcome, Refusal, Reply, ReplyFrame, Request, Target, Targets,
+    Text, Unblock, VERSION, Which, frame,
 };
 use tests::frames::{block, block_of, encoded, forbidden, malformed};
 use tests::peer;

@@ -27,7 +27,9 @@ fn main() {
     println!("{}", raid.counts());
 }
 
-const ATTACKS: [(&str, fn(&Raid)); 11] = [
+type Attack = fn(&Raid);
+
+const ATTACKS: [(&str, Attack); 11] = [
     ("garbage", bytes::garbage),
     ("small", floods::small),
     ("large", floods::large),
