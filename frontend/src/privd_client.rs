@@ -224,11 +224,14 @@ impl Connection {
         let stream = loop {
             match UnixStream::connect(path).await {
                 Ok(stream) => break stream,
-                // Only these pass by themselves, when privd is up again.
+                // Only these pass by themselves: when privd is up again, and when it has taken some of
+                // very many connections out of its queue.
                 Err(error)
                     if matches!(
                         error.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                        io::ErrorKind::NotFound
+                            | io::ErrorKind::ConnectionRefused
+                            | io::ErrorKind::WouldBlock
                     ) && Instant::now() < give_up =>
                 {
                     sleep(CONNECT_PAUSE).await;

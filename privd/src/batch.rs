@@ -16,6 +16,8 @@ pub enum Plan {
     Settled(Outcome, Text),
     /// The item with this index.
     Item(usize),
+    /// The same, named once more: that the block begins is told once.
+    Again(usize),
 }
 
 /// Why something is done.
@@ -87,7 +89,7 @@ impl Batch {
         if let Change::Block { adopt: adopts, .. } = &mut item.change {
             *adopts |= adopt;
         }
-        Some(Plan::Item(index))
+        Some(Plan::Again(index))
     }
 
     /// Puts a block in force; `adopt`: and takes over the administrator's rule for it.
@@ -198,15 +200,18 @@ impl Batch {
 
     /// The answer about a target that was to be blocked.
     pub fn outcome(&self, plan: Plan) -> (Outcome, Text) {
-        let index = match plan {
+        let (index, first) = match plan {
             Plan::Settled(outcome, words) => return (outcome, words),
-            Plan::Item(index) => index,
+            Plan::Item(index) => (index, true),
+            Plan::Again(index) => (index, false),
         };
         let item = self.items.get(index);
         let enforced = item.and_then(|item| item.live.as_ref()).map(Live::enforced);
         match (item.and_then(|item| item.effect.clone()), enforced) {
-            (Some(Effect::Done(words)), Some(enforced)) => (Outcome::Blocked(enforced), words),
-            (Some(Effect::Already(words)), Some(enforced)) => {
+            (Some(Effect::Done(words)), Some(enforced)) if first => {
+                (Outcome::Blocked(enforced), words)
+            }
+            (Some(Effect::Done(words) | Effect::Already(words)), Some(enforced)) => {
                 (Outcome::AlreadyBlocked(enforced), words)
             }
             (Some(Effect::Unverified(words)), _) => (Outcome::Unverified, words),
@@ -323,6 +328,20 @@ mod tests {
             let taken_back = matches!(effect, Effect::Unavailable(_));
             assert_eq!(batch.settle().removed.len(), usize::from(taken_back), "{effect:?}");
         }
+    }
+
+    #[test]
+    fn a_block_that_is_asked_for_many_times_at_once_begins_once() {
+        let mut batch = Batch::default();
+        let live = live("198.51.100.7");
+        let first = batch.add(Why::New, live.clone(), false);
+        let again = batch.planned(live.info.target, false).unwrap();
+        assert_eq!((batch.changes().len(), batch.new_blocks()), (1, 1));
+        batch.take(vec![Effect::Done(words())]);
+        assert_eq!(batch.outcome(first).0, Outcome::Blocked(live.enforced()));
+        assert_eq!(batch.outcome(again.clone()).0, Outcome::AlreadyBlocked(live.enforced()));
+        batch.items[0].effect = Some(Effect::Failed(words()));
+        assert_eq!(batch.outcome(again).0, Outcome::Failed);
     }
 
     #[test]

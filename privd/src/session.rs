@@ -20,6 +20,7 @@ use crate::enforcer::{Answer, Order};
 use crate::peer::Peer;
 use crate::reload::Reload;
 use crate::snapshot::{Published, Snapshot};
+use policy::Role;
 
 /// Everything a connection needs.
 #[derive(Clone)]
@@ -109,7 +110,7 @@ impl Session {
             }
             Request::Block(block) => return self.block(block, seen, answer),
             Request::Unblock(unblock) => {
-                return self.order(Order::Unblock(self.peer, unblock, answer));
+                return self.order(verb, Order::Unblock(self.peer, unblock, answer));
             }
             Request::List(list) => answer(Reply::List(self.list(list))),
             Request::Show(target) => {
@@ -137,18 +138,24 @@ impl Session {
             self.journal.blocked(&self.peer.asker(), &block, &verdicts);
             return answer(Reply::Block(verdicts));
         }
-        self.order(Order::Block(self.peer, block, answer));
+        self.order("block", Order::Block(self.peer, block, answer));
     }
 
     /// Never waits. If privd is stopping, the order is dropped; then the connection ends and the
     /// peer asks the next privd.
-    fn order(&self, order: Order) {
-        self.published.queued.fetch_add(1, Ordering::Relaxed);
-        if let Err(TrySendError::Full(order)) = self.orders.try_send(order) {
-            self.published.queued.fetch_sub(1, Ordering::Relaxed);
-            if let Order::Block(_, _, answer) | Order::Unblock(_, _, answer) = order {
-                answer(Reply::Busy);
-            }
+    fn order(&self, verb: &'static str, order: Order) {
+        let waiting = self.published.queued.fetch_add(1, Ordering::Relaxed);
+        let refused = if self.peer.role == Role::Frontend && waiting >= FRONTENDS_QUEUE {
+            order
+        } else if let Err(TrySendError::Full(order)) = self.orders.try_send(order) {
+            order
+        } else {
+            return;
+        };
+        self.published.queued.fetch_sub(1, Ordering::Relaxed);
+        if let Order::Block(_, _, answer) | Order::Unblock(_, _, answer) = refused {
+            self.journal.asked(&self.peer.asker(), verb, "busy");
+            answer(Reply::Busy);
         }
     }
 
@@ -327,6 +334,8 @@ const IN_FLIGHT: usize = 512;
 /// Targets in the unanswered blocks of one connection: two of the largest requests, or more small
 /// ones than webhookd has connections by default.
 const MAX_LOAD: usize = 20_480;
+/// Orders that wait when webhookd's are no longer taken: what is left of the queue is the operator's.
+const FRONTENDS_QUEUE: u64 = 1024;
 /// A block of one target counts as so many, so that places for other requests are left.
 const LEAST_WEIGHT: usize = 64;
 /// Bytes of stack of a connection's thread.

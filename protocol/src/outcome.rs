@@ -23,7 +23,7 @@ pub struct Verdict {
 pub enum Outcome {
     /// In force since this request, and read back.
     Blocked(Enforced),
-    /// Was in force before this request.
+    /// Was in force before this request, or begins by another that is handled with it.
     AlreadyBlocked(Enforced),
     /// Observe mode: would have been blocked.
     WouldBlock(Enforced),

@@ -39,6 +39,26 @@ fn name_of(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
 }
 
+/// How many descriptors it has open.
+///
+/// # Panics
+/// When it has ended.
+#[must_use]
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// KiB that it has had in memory at most.
+///
+/// # Panics
+/// When it has ended.
+#[must_use]
+pub fn peak_memory(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// Waits until it has ended, whoever reaps it.
 pub fn ended(pid: u32) {
     until(&format!("process {pid} ends"), 30, || !runs(pid));

@@ -25,6 +25,12 @@ impl Random {
         Self(what.bytes().fold(seed, |mixed, byte| mixed.rotate_left(8) ^ u64::from(byte)))
     }
 
+    /// From a number that another stream gave: the moments of another process or thread.
+    #[must_use]
+    pub const fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// One number of a range.
     pub fn from(&mut self, range: Range<u64>) -> u64 {
         // splitmix64.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use protocol::Target;
 
 use crate::{Engine, Table, World};
 
@@ -159,6 +160,12 @@ impl Standing {
         found
     }
 
+    /// How many blocks have our mark or are in the table, networks too.
+    #[must_use]
+    pub fn blocks(&self) -> usize {
+        self.marked().count() / 2 + self.table.as_ref().map_or(0, |table| table.blocks.len())
+    }
+
     /// When the firewall has a block end, in seconds since the Unix epoch; None: never.
     ///
     /// # Panics
@@ -195,13 +202,14 @@ impl Standing {
         targets.filter_map(|target| target.parse().ok())
     }
 
-    /// The addresses that the kernel drops, whoever ordered it.
+    /// The addresses that the kernel drops, whoever ordered it; no networks.
     #[must_use]
     pub fn dropped(&self) -> BTreeSet<IpAddr> {
         let lines = self.kernel.iter().flat_map(|listing| listing.lines());
         let drops = lines.filter(|line| line.contains("-user-") && line.ends_with(" -j DROP"));
-        let words = drops.flat_map(|line| line.split([' ', '/']));
-        words.filter_map(|word| word.parse().ok()).chain(self.in_table()).collect()
+        let targets = drops.flat_map(|line| line.split(' ')).filter_map(|word| word.parse().ok());
+        let hosts = targets.filter(|target: &Target| target.is_host());
+        hosts.map(|host| host.net().addr()).chain(self.in_table()).collect()
     }
 
     /// Chains that killed ufw runs left behind.

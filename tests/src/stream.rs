@@ -190,6 +190,20 @@ fn lift(socket: &std::path::Path, stop: &AtomicBool, book: &Mutex<Book>) {
 
 /// Whether rules, kernel, list and book say the same.
 fn agrees(world: &World, book: &Book) -> Result<(), String> {
+    let list = at_rest(world)?;
+    nothing_is(&[
+        ("listed and never asked for", &list - &book.asked),
+        ("listed and lifted", &list & &book.lifted),
+        ("acknowledged and not listed", &book.acknowledged - &list),
+    ])
+}
+
+/// Every address that is listed, where nothing is under way and rules and kernel have just these; of
+/// networks they have as many as are listed.
+///
+/// # Errors
+/// What is otherwise.
+pub fn at_rest(world: &World) -> Result<BTreeSet<IpAddr>, String> {
     let status = world.ctl_json("status");
     if status["ready"] != true || status["queued"] != 0 {
         return Err(format!("not at rest: {status}"));
@@ -198,19 +212,22 @@ fn agrees(world: &World, book: &Book) -> Result<(), String> {
     let (ours, list) = (standing.ours(), listed(world));
     let in_rules: BTreeSet<IpAddr> = ours.keys().copied().collect();
     let halves = ours.iter().filter(|(_, rules)| **rules != 2).map(|(one, _)| *one).collect();
-    for (what, found) in [
+    nothing_is(&[
         ("in the rules and not listed", &in_rules - &list),
         ("in the kernel and not listed", &standing.dropped() - &list),
-        ("listed and never asked for", &list - &book.asked),
-        ("listed and lifted", &list & &book.lifted),
-        ("acknowledged and not listed", &book.acknowledged - &list),
         ("without two rules each", halves),
-    ] {
-        if !found.is_empty() {
-            return Err(format!("{what}: {found:?}"));
-        }
+    ])?;
+    let (rows, blocks) = (world.ctl_json("list").as_array().map(Vec::len), standing.blocks());
+    if rows != Some(blocks) {
+        return Err(format!("{blocks} blocks are in the rules, {rows:?} are listed"));
     }
-    list.iter().find_map(|one| standing.lacks(*one)).map_or(Ok(()), Err)
+    let lacks = list.iter().find_map(|one| standing.lacks(*one));
+    lacks.map_or(Ok(list), Err)
+}
+
+fn nothing_is(found: &[(&str, BTreeSet<IpAddr>)]) -> Result<(), String> {
+    let found = found.iter().find(|(_, found)| !found.is_empty());
+    found.map_or(Ok(()), |(what, found)| Err(format!("{what}: {found:?}")))
 }
 
 /// Every address that `webhookctl list` shows.

@@ -247,7 +247,13 @@ impl World {
     /// The daemons' process ids: privd's, then webhookd's.
     #[must_use]
     pub fn daemons(&self) -> (u32, u32) {
-        (self.privd.as_ref().unwrap().id(), self.webhookd_pid())
+        (self.privd_pid(), self.webhookd_pid())
+    }
+
+    /// privd's process id alone.
+    #[must_use]
+    pub fn privd_pid(&self) -> u32 {
+        self.privd.as_ref().unwrap().id()
     }
 
     /// webhookd's process id alone, which may run without the other.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use serde_json::json;
 use tests::https::{self, Connection, JSON, exchange, read_answer, request};
+use tests::processes::{descriptors, peak_memory};
 use tests::world::ATTACKER;
 use tests::{World, until};
 
@@ -31,7 +32,7 @@ fn world() -> World {
 /// Lets `threads` of the attacker's do `abuse` over and over, and meanwhile asks as Kibana does.
 /// Afterwards nothing is left of it, it has taken little memory, and the log has not been filled by it.
 fn meanwhile(world: &World, threads: usize, abuse: impl Fn(usize) + Sync) {
-    let before = descriptors(world);
+    let before = descriptors(world.webhookd_pid());
     let stop = AtomicBool::new(false);
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -66,9 +67,9 @@ fn meanwhile(world: &World, threads: usize, abuse: impl Fn(usize) + Sync) {
         );
     });
     until("all connections of the abuse are closed", 40, || {
-        descriptors(world) <= before + TO_PRIVD
+        descriptors(world.webhookd_pid()) <= before + TO_PRIVD
     });
-    let peak = peak_memory(world);
+    let peak = peak_memory(world.webhookd_pid());
     eprintln!("at most {peak} KiB of memory");
     assert!(peak < MEMORY_KIB, "webhookd took {peak} KiB");
     assert_eq!(world.post(&json!({ "ip": ADDRESS })).status, 200);
@@ -77,17 +78,6 @@ fn meanwhile(world: &World, threads: usize, abuse: impl Fn(usize) + Sync) {
     let others = |line: &&str| !line.contains(" webhook, ") && !line.contains("unauthorized");
     let lines: Vec<&str> = log.lines().filter(others).collect();
     assert!(lines.len() < 100, "{} lines, as {:?}", lines.len(), lines.last());
-}
-
-fn descriptors(world: &World) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", world.webhookd_pid())).unwrap().count()
-}
-
-/// KiB that webhookd has had in memory at most.
-fn peak_memory(world: &World) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", world.webhookd_pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 fn plain() -> io::Result<TcpStream> {

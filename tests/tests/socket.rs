@@ -2,19 +2,18 @@
 //! protocol.
 
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Shutdown};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::{
-    Block, EventId, List, MAX_TARGETS, Outcome, Refusal, Reply, ReplyFrame, Request, RequestFrame,
-    Status, Target, Targets, Text, Unblock, VERSION, Which, frame,
+    EventId, List, MAX_TARGETS, Outcome, Refusal, Reply, ReplyFrame, Request, Target, Targets,
+    Text, Unblock, VERSION, Which, frame,
 };
+use tests::frames::{block, block_of, encoded, forbidden, malformed};
+use tests::peer;
 use tests::world::UID;
-use tests::{Standing, World, until};
+use tests::{Peer, Standing, World, until};
 
 /// In TEST-NET-2, where no test's host lives.
 const ADDRESS: &str = "198.51.100.7";
@@ -28,21 +27,7 @@ fn the_frontend_may_block_and_ask_for_status_and_nothing_else() {
     let Reply::Block(verdicts) = frontend.ask(block(&[ADDRESS])) else { panic!("no verdicts") };
     assert!(matches!(verdicts[0].outcome, Outcome::Blocked(_)), "{verdicts:?}");
     assert_eq!(frontend.status().live_blocks, 1);
-    let target = ADDRESS.parse().unwrap();
-    let unblock = |which| Request::Unblock(Unblock { event: EventId(1), which, immune_for: 0 });
-    let Request::Block(asked) = block(&[ADDRESS]) else { unreachable!() };
-    for request in [
-        unblock(Which::All),
-        unblock(Which::Targets(asked.targets.clone())),
-        unblock(Which::Rule(Text::default())),
-        Request::List(List { after: None, limit: 1 }),
-        Request::Show(target),
-        Request::Block(Block { adopt: true, ..asked.clone() }),
-        Request::Judge(asked),
-        Request::Reload,
-        Request::Protected,
-        Request::Elements(vec![target].try_into().unwrap()),
-    ] {
+    for request in forbidden(ADDRESS.parse().unwrap()) {
         assert_eq!(frontend.ask(request.clone()), Reply::Forbidden, "{request:?}");
     }
     for (verb, times) in [
@@ -396,212 +381,12 @@ fn a_frontend_gone_wild_keeps_nobody_else_out() {
     until("another operator gets in", 5, || Peer::operator(&world).try_status().is_some());
 }
 
-/// Frames that are none: what is wrong, the bytes, and the words for the log.
-fn malformed() -> Vec<(&'static str, Vec<u8>, &'static str)> {
-    let status = encoded(1, Request::Status);
-    let good = encoded(1, block(&[ADDRESS]));
-    let cap = u32::try_from(<RequestFrame as protocol::Message>::MAX_BYTES).unwrap();
-    let oversized = [&[VERSION], &(cap + 1).to_le_bytes()[..]].concat();
-    let mut trailing = status.clone();
-    trailing.push(0);
-    trailing[1] += 1;
-    // A frame with other bytes at one place; the offsets are those of protocol/src/lib.rs.
-    let changed = |frame: &[u8], at: usize, bytes: &[u8]| {
-        let mut frame = frame.to_vec();
-        frame[at..at + bytes.len()].copy_from_slice(bytes);
-        frame
-    };
-    let framed = |payload: &[u8]| {
-        let length = u32::try_from(payload.len()).unwrap();
-        [&[VERSION], &length.to_le_bytes()[..], payload].concat()
-    };
-    let (verb, event) = (13, 17);
-    let requester = event + 16;
-    // Some(IPv4) is two tags and four bytes.
-    let count = requester + 1 + 4 + 4;
-    let target = count + 8;
-    let (octets, prefix) = (target + 4, target + 8);
-    let reason = prefix + 1;
-    assert_eq!(good[octets..reason], [198, 51, 100, 7, 32], "the offsets are wrong");
-    let many = {
-        let mut payload = good[frame::HEADER_LEN..target].to_vec();
-        let end = payload.len();
-        payload[end - 8..].copy_from_slice(&(MAX_TARGETS as u64 + 1).to_le_bytes());
-        payload.extend(good[target..reason].repeat(MAX_TARGETS + 1));
-        payload.extend([0; 24]);
-        framed(&payload)
-    };
-    let none = framed(&[&good[frame::HEADER_LEN..count], &[0; 8][..], &good[reason..]].concat());
-    let text = |length: u64, bytes: &[u8]| {
-        let texts = [&length.to_le_bytes(), bytes, &[0; 16][..]].concat();
-        framed(&[&good[frame::HEADER_LEN..reason], &texts[..]].concat())
-    };
-    let mapped = [&[1, 0, 0, 0][..], &[0; 10], &[0xff, 0xff, 198, 51, 100, 7], &[128]].concat();
-    let mapped = framed(&[&good[frame::HEADER_LEN..target], &mapped[..], &good[reason..]].concat());
-    let broken = "the connection broke";
-    let no_message = "the payload is not a message";
-    vec![
-        ("a length over the cap", oversized, "exceeds the cap"),
-        ("the longest length", [&[VERSION][..], &[0xff; 4]].concat(), "exceeds the cap"),
-        ("a byte too many", trailing, "1 bytes are left over"),
-        ("an empty payload", frame::version_notice().to_vec(), no_message),
-        ("a payload too short", framed(&status[5..16]), no_message),
-        ("an unknown verb", changed(&status, verb, &[8]), no_message),
-        ("a verb far off", changed(&status, verb, &[0xff; 4]), no_message),
-        ("an unknown tag", changed(&good, requester, &[2]), no_message),
-        ("an unknown family", changed(&good, target, &[2]), no_message),
-        ("no target", none, no_message),
-        ("10,001 targets", many, no_message),
-        ("2^63 targets", changed(&good, count, &(1_u64 << 63).to_le_bytes()), no_message),
-        ("host bits", changed(&good, prefix, &[24]), no_message),
-        ("a prefix over 32", changed(&good, prefix, &[33]), no_message),
-        ("everybody", changed(&good, octets, &[0, 0, 0, 0, 0]), no_message),
-        ("IPv4 in the dress of IPv6", mapped, no_message),
-        ("a text over its bound", text(1025, &[b'x'; 1025]), no_message),
-        ("a text that is not UTF-8", text(2, &[0xc3, 0x28]), no_message),
-        ("a text without end", text(u64::MAX, b""), no_message),
-        (
-            "a reply",
-            frame::encode(&ReplyFrame { id: 1, reply: Reply::Forbidden }).unwrap(),
-            no_message,
-        ),
-        ("garbage in a frame", framed(&[0xa5; 400]), no_message),
-        ("cut in the header", status[..3].to_vec(), broken),
-        ("cut behind the header", status[..5].to_vec(), broken),
-        ("cut in the payload", good[..40].to_vec(), broken),
-        ("cut before the last byte", good[..good.len() - 1].to_vec(), broken),
-    ]
-}
-
 /// A world in which only privd runs, with the relay where every user can start it.
 fn world() -> World {
     let mut world = World::without_daemons("ufw allow 22/tcp");
     world.start_privd();
-    // Copied by another process: a file that this one has open for writing could not be started
-    // while another test forks.
-    let relay = env!("CARGO_BIN_EXE_relay");
-    world.server.sh(&format!("install -m 755 {relay} {}", world.path("relay")));
+    peer::install(&world, env!("CARGO_BIN_EXE_relay"));
     world
-}
-
-/// A connection to privd as one user.
-struct Peer {
-    stream: UnixStream,
-    pid: u32,
-    next_id: u64,
-    relay: Option<Child>,
-}
-
-impl Peer {
-    /// uid 0: this process itself.
-    fn operator(world: &World) -> Self {
-        let stream = UnixStream::connect(world.socket()).unwrap();
-        Self::on(stream, std::process::id(), None)
-    }
-
-    fn frontend(world: &World) -> Self {
-        Self::as_user(world, UID, UID)
-    }
-
-    /// Any user: the relay makes the connection.
-    fn as_user(world: &World, uid: u32, gid: u32) -> Self {
-        let (near, far) = UnixStream::pair().unwrap();
-        let (uid, gid) = (format!("--reuid={uid}"), format!("--regid={gid}"));
-        let (relay, socket) = (world.path("relay"), world.socket());
-        let user = ["setpriv", &uid, &gid, "--clear-groups", "--", &relay];
-        let mut command = world.confined.command(&user);
-        command.arg(socket).stderr(Stdio::null());
-        command.stdin(OwnedFd::from(far.try_clone().unwrap())).stdout(OwnedFd::from(far));
-        let relay = command.spawn().unwrap();
-        // With the command goes its copy of the far end: only the relay's is left.
-        drop(command);
-        Self::on(near, relay.id(), Some(relay))
-    }
-
-    fn on(stream: UnixStream, pid: u32, relay: Option<Child>) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, pid, next_id: 1000, relay }
-    }
-
-    /// What privd has turned away need not take all.
-    fn send(&mut self, bytes: &[u8]) {
-        match self.stream.write_all(bytes) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-            sent => sent.unwrap(),
-        }
-    }
-
-    fn read(&mut self) -> ReplyFrame {
-        frame::read(&mut self.stream).unwrap()
-    }
-
-    /// Asks and returns the answer to just that.
-    fn ask(&mut self, request: Request) -> Reply {
-        self.next_id += 1;
-        self.send(&encoded(self.next_id, request));
-        let ReplyFrame { id, reply } = self.read();
-        assert_eq!(id, self.next_id);
-        reply
-    }
-
-    fn status(&mut self) -> Status {
-        match self.ask(Request::Status) {
-            Reply::Status(status) => *status,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// None: there was no answer.
-    fn try_status(&mut self) -> Option<ReplyFrame> {
-        self.send(&encoded(1, Request::Status));
-        frame::read(&mut self.stream).ok()
-    }
-
-    /// Everything until privd ends the connection.
-    fn rest(&mut self) -> Vec<u8> {
-        let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-        loop {
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return bytes,
-                Ok(read) => bytes.extend_from_slice(&chunk[..read]),
-                // privd had not read all that was sent.
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return bytes,
-                Err(error) => panic!("not ended by privd: {error}"),
-            }
-        }
-    }
-
-    /// Whether privd has ended the connection, without waiting.
-    fn is_over(&mut self) -> bool {
-        self.stream.set_nonblocking(true).unwrap();
-        let read = self.stream.read(&mut [0]);
-        self.stream.set_nonblocking(false).unwrap();
-        match read {
-            Ok(0) => true,
-            Ok(_) => panic!("a half frame was answered"),
-            Err(error) => error.kind() == ErrorKind::ConnectionReset,
-        }
-    }
-
-    /// The lines of privd's log about this process that hold some words.
-    fn told(&self, world: &World, words: &str) -> Vec<String> {
-        let pid = self.pid.to_string();
-        let of_this = |line: &String| {
-            let told = line.split("pid ").nth(1).unwrap_or_default();
-            told.split(|c: char| !c.is_ascii_digit()).next() == Some(&pid)
-        };
-        world.lines("privd.log", &[words]).into_iter().filter(of_this).collect()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        if let Some(relay) = &mut self.relay {
-            let _ = relay.kill();
-            let _ = relay.wait();
-        }
-    }
 }
 
 /// Checks that others are answered at once, and returns when.
@@ -612,27 +397,6 @@ fn serves(others: [&mut Peer; 2]) -> Instant {
     }
     assert!(asked.elapsed() < Duration::from_secs(1), "others had to wait");
     Instant::now()
-}
-
-fn encoded(id: u64, request: Request) -> Vec<u8> {
-    frame::encode(&RequestFrame { id, request }).unwrap()
-}
-
-fn block(targets: &[&str]) -> Request {
-    block_of(targets.iter().map(|text| text.parse().unwrap()).collect())
-}
-
-fn block_of(targets: Vec<Target>) -> Request {
-    Request::Block(Block {
-        event: EventId(0x1234),
-        requester: Some("10.9.0.2".parse().unwrap()),
-        targets: Targets::try_from(targets).unwrap(),
-        term: None,
-        reason: Text::default(),
-        rule_name: Text::default(),
-        alert_id: Text::default(),
-        adopt: false,
-    })
 }
 
 /// Each line begins with its time, `Nov 22 18:13:11.404 INFO `, and holds nothing that steers a
@@ -652,6 +416,5 @@ fn all_lines_are_whole(world: &World) {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at whether others are served.
 const PAUSE: Duration = Duration::from_millis(200);

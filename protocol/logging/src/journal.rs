@@ -73,8 +73,8 @@ impl Journal {
             ))
         });
         let many = verdicts.len() > MANY_LINES;
-        if many {
-            info!(log, "block"; "targets" => verdicts.len(), "outcomes" => counted(verdicts.iter().map(|verdict| verdict.outcome.name())));
+        if many && let Some(suppressed) = self.admit_all(verdicts) {
+            info!(log, "block"; "targets" => verdicts.len(), "outcomes" => counted(verdicts.iter().map(|verdict| verdict.outcome.name())), suppressed);
         }
         for verdict in verdicts {
             let Some(suppressed) = self.admit(&verdict.outcome) else { continue };
@@ -100,6 +100,12 @@ impl Journal {
             _ => &self.unchanged,
         };
         limiter.admit(Instant::now())
+    }
+
+    /// One line for all verdicts: told each time where one of them changed the firewall.
+    fn admit_all(&self, verdicts: &[Verdict]) -> Option<Suppressed> {
+        let changed = verdicts.iter().find(|one| matches!(one.outcome, Outcome::Blocked(_)));
+        changed.or_else(|| verdicts.first()).and_then(|one| self.admit(&one.outcome))
     }
 
     /// One a lift; of very many as with [`Journal::blocked`].
@@ -232,8 +238,11 @@ const MANY_LINES: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use protocol::{Enforced, Text};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use serde_json::Value;
-    use slog::Discard;
+    use slog::{Discard, Drain, Never, OwnedKVList, Record};
 
     use super::*;
     use crate::Origin;
@@ -256,18 +265,22 @@ mod tests {
         told.collect()
     }
 
-    fn ask(journal: &Journal, outcome: Outcome) {
-        let target: Target = "198.51.100.7".parse().unwrap();
-        let block = Block {
+    fn block(targets: Vec<Target>) -> Block {
+        Block {
             event: EventId(1),
             requester: None,
-            targets: vec![target].try_into().unwrap(),
+            targets: targets.try_into().unwrap(),
             term: None,
             reason: Text::default(),
             rule_name: Text::default(),
             alert_id: Text::default(),
             adopt: false,
-        };
+        }
+    }
+
+    fn ask(journal: &Journal, outcome: Outcome) {
+        let target: Target = "198.51.100.7".parse().unwrap();
+        let block = block(vec![target]);
         let verdict = Verdict { target, outcome, detail: Text::default() };
         journal.blocked(&WEBHOOKD, &block, &[verdict]);
     }
@@ -289,6 +302,38 @@ mod tests {
         let left_out: u64 = told.iter().map(|(_, suppressed)| suppressed).sum();
         let of_the_kind = count("ip-already-blocked") + count("ip-block-pending");
         assert_eq!(of_the_kind + usize::try_from(left_out).unwrap(), 10_001);
+    }
+
+    /// Counts lines.
+    struct Lines(Arc<AtomicUsize>);
+
+    impl Drain for Lines {
+        type Ok = ();
+        type Err = Never;
+
+        fn log(&self, _: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn of_requests_with_very_many_targets_each_change_is_told_and_a_flood_of_others_is_not() {
+        let lines = Arc::new(AtomicUsize::new(0));
+        let journal = Journal::new(Logger::root(Lines(Arc::clone(&lines)), o!()), Audit::default());
+        let target: Target = "198.51.100.7".parse().unwrap();
+        let targets = vec![target; MANY_LINES + 1];
+        let refused = Outcome::Refused(protocol::Refusal::Reserved);
+        let verdict = Verdict { target, outcome: refused, detail: Text::default() };
+        let mut verdicts = vec![verdict; targets.len()];
+        let block = block(targets);
+        (0..500).for_each(|_| journal.blocked(&WEBHOOKD, &block, &verdicts));
+        let of_refusals = lines.swap(0, Ordering::Relaxed);
+        assert!((1..=200).contains(&of_refusals), "{of_refusals} lines");
+        verdicts[MANY_LINES].outcome =
+            Outcome::Blocked(Enforced { target, until: Until::Permanent });
+        (0..500).for_each(|_| journal.blocked(&WEBHOOKD, &block, &verdicts));
+        assert_eq!(lines.load(Ordering::Relaxed), 500);
     }
 
     #[test]
