@@ -29,8 +29,11 @@ fn whatever_has_queued_up_is_one_run() {
     orders.push(order);
     bench.turn(orders);
     assert_eq!(bench.runs(), before + 1);
-    for answer in answers {
-        assert!(outcomes(&answer).iter().all(|outcome| matches!(outcome, Outcome::Blocked(_))));
+    // What all of them name begins with the first.
+    for (number, answer) in answers.iter().enumerate() {
+        let named = if number == 0 { "blocked" } else { "already-blocked" };
+        let outcomes = outcomes(answer);
+        assert_eq!(outcomes.iter().map(Outcome::name).collect::<Vec<_>>(), ["blocked", named]);
     }
     assert!(matches!(lifted.try_recv().unwrap(), Reply::Unblock(_)));
     assert_eq!(bench.live().len(), 51);
@@ -161,7 +164,10 @@ fn the_quota_counts_new_blocks_of_the_frontend_and_nothing_else() {
         None,
     );
     let names: Vec<&str> = outcomes.iter().map(Outcome::name).collect();
-    assert_eq!(names, ["blocked", "blocked", "blocked", "refused", "blocked", "over-quota"]);
+    assert_eq!(
+        names,
+        ["blocked", "already-blocked", "blocked", "refused", "blocked", "over-quota"]
+    );
     assert_eq!(outcomes[5], Outcome::OverQuota { retry_after_seconds: 20 });
     assert!(matches!(bench.alert("198.51.100.1"), Outcome::AlreadyBlocked(_)));
     assert!(matches!(bench.alert("198.51.100.9"), Outcome::OverQuota { .. }));
