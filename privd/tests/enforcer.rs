@@ -343,8 +343,12 @@ fn whatever_has_queued_up_is_one_run() {
     orders.push(order);
     bench.turn(orders);
     assert_eq!(bench.runs(), before + 1);
-    for answer in answers {
-        assert!(outcomes(&answer).iter().all(|outcome| matches!(outcome, Outcome::Blocked(_))));
+    for (number, answer) in answers.iter().enumerate() {
+        let [own, shared] = &outcomes(answer)[..] else { panic!("not one a target") };
+        assert!(matches!(own, Outcome::Blocked(_)), "{own:?}");
+        // What all name begins once.
+        let expected = if number == 0 { "blocked" } else { "already-blocked" };
+        assert_eq!(shared.name(), expected, "{number}");
     }
     assert!(matches!(lifted.try_recv().unwrap(), Reply::Unblock(_)));
     assert_eq!(bench.live().len(), 51);
@@ -475,7 +479,10 @@ fn the_quota_counts_new_blocks_of_the_frontend_and_nothing_else() {
         None,
     );
     let names: Vec<&str> = outcomes.iter().map(Outcome::name).collect();
-    assert_eq!(names, ["blocked", "blocked", "blocked", "refused", "blocked", "over-quota"]);
+    assert_eq!(
+        names,
+        ["blocked", "already-blocked", "blocked", "refused", "blocked", "over-quota"]
+    );
     assert_eq!(outcomes[5], Outcome::OverQuota { retry_after_seconds: 20 });
     assert!(matches!(bench.alert("198.51.100.1"), Outcome::AlreadyBlocked(_)));
     assert!(matches!(bench.alert("198.51.100.9"), Outcome::OverQuota { .. }));
