@@ -52,7 +52,7 @@ impl Room {
 
     /// Does the next order.
     fn obey(&mut self) {
-        let order = self.orders.recv_timeout(PATIENCE).expect("an order");
+        let order = self.orders.recv_timeout(PATIENCE).unwrap();
         self.bench.obey(vec![order]);
     }
 
