@@ -24,6 +24,7 @@ pub mod processes;
 pub mod random;
 pub mod sessions;
 pub mod shipped;
+pub mod soak;
 pub mod standing;
 pub mod stream;
 pub mod table;
