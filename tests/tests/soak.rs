@@ -117,7 +117,7 @@ impl Soak {
         let door = self.machine.door();
         self.machine.neighbour().inside(|| {
             while self.goes_on() {
-                let alert = alerts.next();
+                let alert = alerts.wait_for_next();
                 self.promises.withdraw(&alert.addresses);
                 let asked = Instant::now();
                 let answer = door.post(&alert.body);
@@ -194,14 +194,15 @@ impl Soak {
         }
     }
 
-    /// Restarts webhook-privd over and over, and at times kills it; at last leaves one alone for a
-    /// quarter of the time.
+    /// Restarts webhook-privd over and over, and at times kills it; the last one is left alone for a
+    /// tenth of the time.
     fn restarts(&self) -> Vec<How> {
         let _ending = Ending(&self.stop);
         let mut random = Random::seeded("restarts");
         let mut done = Vec::new();
         let between = if at_length() { Duration::from_secs(60) } else { Duration::from_secs(6) };
-        while self.began.elapsed() + between < self.length * 3 / 4 && self.goes_on() {
+        let last = self.length - (self.length / 10).max(Duration::from_secs(25));
+        while self.began.elapsed() + between < last && self.goes_on() {
             self.wait(between);
             let pid = self.machine.property(PRIVD, "MainPID");
             let (how, command) = match random.from(0..4) {
@@ -263,6 +264,7 @@ impl Soak {
             assert_flat(&format!("{daemon}, its last process"), &same);
         }
         let peak = readings[FRONTEND].iter().map(|reading| reading.peak).max().unwrap();
+        eprintln!("{FRONTEND}: at most {peak} KiB");
         assert!(peak < MEMORY_KIB, "webhookd took {peak} KiB");
 
         let wrong = self.wrong.lock().unwrap();
@@ -301,18 +303,18 @@ fn summary(answers: &BTreeMap<Kind, Vec<Duration>>, rounds: &[Rounds; 2], ends: 
     lines.join("\n")
 }
 
-/// What the last third of the readings has at least is little more than what the first has.
+/// In the last third of the readings there is little more than in the first.
 fn assert_flat(what: &str, readings: &[Reading]) {
-    let [first, last] = floors(readings, |reading| reading.resident);
-    let peak = readings.iter().map(|reading| reading.peak).max().unwrap();
-    eprintln!("{what}: {first} KiB, then {last} KiB, at most {peak} KiB");
-    assert!(last < first + GROWTH_KIB, "{what}: from {first} to {last} KiB");
+    let resident = |reading: &Reading| reading.resident;
+    let thirds = floors(readings, 3, resident);
+    eprintln!("{what}: {:?} KiB, of a tenth of the time each", floors(readings, 10, resident));
+    assert!(thirds[2] < thirds[0] + GROWTH_KIB, "{what}: KiB of each third: {thirds:?}");
     let charged: Option<Vec<u64>> = readings.iter().map(|reading| reading.charged).collect();
     match charged {
         None => eprintln!("{what}: this host does not count the memory of its unit"),
         Some(_) => {
-            let [first, last] = floors(readings, |reading| reading.charged.unwrap());
-            eprintln!("{what}: its unit is charged with {first} KiB, then {last} KiB");
+            let charged = floors(readings, 10, |reading| reading.charged.unwrap());
+            eprintln!("{what}: its unit is charged with {charged:?} KiB");
         }
     }
 }

@@ -51,7 +51,7 @@ impl Alerts {
     }
 
     /// Waits for the next.
-    pub fn next(&mut self) -> Alert {
+    pub fn wait_for_next(&mut self) -> Alert {
         self.random.pause(BETWEEN);
         let kind = KINDS[usize::try_from(self.random.from(0..KINDS.len() as u64)).unwrap()];
         let addresses = match kind {

@@ -60,15 +60,14 @@ pub fn descriptors(pid: u32) -> Option<usize> {
     Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
 }
 
-/// What a daemon had in the first third of the readings after its beginning, and in the last: the
-/// least that a tenth of them are below. What is leaked is never below.
+/// The least that a daemon had in each of so many parts of the time, but for a tenth of the readings.
+/// What is leaked is never below.
 #[must_use]
-pub fn floors(readings: &[Reading], of: impl Fn(&Reading) -> u64) -> [u64; 2] {
-    let third = readings.len() / 3;
+pub fn floors(readings: &[Reading], parts: usize, of: impl Fn(&Reading) -> u64) -> Vec<u64> {
     let floor = |part: &[Reading]| {
         let mut values: Vec<u64> = part.iter().map(&of).collect();
         values.sort_unstable();
         values[values.len() / 10]
     };
-    [floor(&readings[..third]), floor(&readings[readings.len() - third..])]
+    readings.chunks(readings.len().div_ceil(parts)).map(floor).collect()
 }
