@@ -199,7 +199,7 @@ pub fn new_event() -> EventId {
     EventId(u128::from_be_bytes(bytes))
 }
 
-/// One connection, served by two tasks: one writes, one reads.
+/// One connection, served by a task that writes and reads.
 #[derive(Clone, Debug)]
 struct Connection {
     outgoing: mpsc::Sender<Vec<u8>>,
@@ -239,11 +239,9 @@ impl Connection {
                 Err(source) => return Err(PrivdError::Connect { path: path.to_owned(), source }),
             }
         };
-        let (read, write) = stream.into_split();
         let (outgoing, frames) = mpsc::channel(OUTGOING);
         let connection = Self { outgoing, shared: Arc::default() };
-        tokio::spawn(write_frames(write, frames, connection.clone()));
-        tokio::spawn(read_frames(read, connection.clone()));
+        tokio::spawn(carry_frames(stream, frames, connection.clone()));
         Ok(connection)
     }
 
@@ -291,12 +289,21 @@ impl Drop for Awaited<'_> {
     }
 }
 
+/// Until either direction ends; then the socket is closed. One that only waits for frames does not see
+/// that privd has gone.
+async fn carry_frames(stream: UnixStream, frames: mpsc::Receiver<Vec<u8>>, connection: Connection) {
+    let (read, write) = stream.into_split();
+    tokio::select! {
+        () = write_frames(write, frames, &connection) => {}
+        () = read_frames(read, &connection) => {}
+    }
+}
+
 async fn write_frames(
     mut stream: OwnedWriteHalf,
     mut frames: mpsc::Receiver<Vec<u8>>,
-    connection: Connection,
+    connection: &Connection,
 ) {
-    // The reading task holds a clone of the connection, so this ends by a failed write.
     let mut waiting = Vec::new();
     while frames.recv_many(&mut waiting, OUTGOING).await > 0 {
         if stream.write_all(&waiting.concat()).await.is_err() {
@@ -306,7 +313,7 @@ async fn write_frames(
     }
 }
 
-async fn read_frames(stream: OwnedReadHalf, connection: Connection) {
+async fn read_frames(stream: OwnedReadHalf, connection: &Connection) {
     let mut stream = BufReader::new(stream);
     loop {
         match read_frame(&mut stream).await {
@@ -410,6 +417,24 @@ mod tests {
         let impatient = PrivdClient::new(&fake.socket(), Duration::ZERO);
         let error = impatient.unblock(all()).await.unwrap_err();
         assert!(matches!(error, PrivdError::Version { theirs: 9, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_privd_has_ended_is_closed_here_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let client = PrivdClient::new(&path, Duration::ZERO);
+        let asking = tokio::spawn(async move { client.status().await });
+        // As long as it is asked: it asks again, once.
+        for _ in 0..2 {
+            let (mut privd, _) = listener.accept().await.unwrap();
+            privd.shutdown().await.unwrap();
+            let mut rest = Vec::new();
+            let end = timeout(Duration::from_secs(10), privd.read_to_end(&mut rest));
+            end.await.expect("it is closed").unwrap();
+        }
+        assert!(matches!(asking.await.unwrap(), Err(PrivdError::Lost)));
     }
 
     #[tokio::test(start_paused = true)]

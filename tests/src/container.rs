@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::disk::{Disk, PATH, shell_word};
-use crate::https::{self, Answer, Client};
+use crate::door::Door;
+use crate::https::{Answer, Client};
 use crate::last_words;
 use crate::place::Place;
 use crate::wait::until;
@@ -169,14 +170,19 @@ impl Container {
 
     /// The same; fails where the connection is refused or ends without an answer.
     pub fn try_post(&self, body: &Value) -> std::io::Result<Answer> {
-        let tokens = fs::read_to_string(self.path("/etc/webhookd/token"))?;
-        let token = format!("Bearer {}", tokens.split_whitespace().next().unwrap());
+        let door = self.door();
+        self.neighbour().inside(|| door.post(&body.to_string()))
+    }
+
+    /// Where webhookd listens, with the token and the CA that `webhookctl init` made.
+    ///
+    /// # Panics
+    /// When there are none.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        let tokens = fs::read_to_string(self.path("/etc/webhookd/token")).unwrap();
         let client = Client::trusting(&self.path("/etc/webhookd/tls/ca.pem"));
-        let stream = self.neighbour().connect(([10, 9, 0, 1], 5001).into(), PATIENCE)?;
-        let mut connection = client.handshake(stream, "10.9.0.1");
-        let headers = [("Authorization", token.as_str()), https::JSON];
-        let request = https::request("POST", "/blockip", &headers, &body.to_string());
-        https::exchange(&mut connection, &request)
+        Door::new(client, tokens.split_whitespace().next().unwrap())
     }
 
     /// Has one address blocked.
@@ -350,8 +356,6 @@ const HIGHER: &str = "
 
 /// Seconds that a script may take; the longest installs a package and starts everything.
 const LONGEST: &str = "300";
-/// For a connection to open.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// In a control group of its own, so that machines run side by side, and in a process namespace,
 /// by which no process of the machine outlives systemd-nspawn. Nothing is kept from it: what is

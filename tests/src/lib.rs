@@ -1,12 +1,14 @@
 //! The harness of the end-to-end tests: real daemons, real ufw and real packets in network
 //! namespaces of their own, or under a booted systemd. Nothing on the host changes, and everything ends with the test.
 
+pub mod abuse;
 pub mod audit_log;
 pub mod auth_log;
 pub mod certificates;
 pub mod container;
 pub mod detection;
 pub mod disk;
+pub mod door;
 pub mod engine;
 pub mod faults;
 pub mod filler;
@@ -24,14 +26,17 @@ pub mod processes;
 pub mod random;
 pub mod sessions;
 pub mod shipped;
+pub mod soak;
 pub mod standing;
 pub mod stream;
 pub mod table;
 pub mod wait;
 pub mod world;
 
+pub use abuse::Abuse;
 pub use container::Container;
 pub use disk::Disk;
+pub use door::Door;
 pub use engine::Engine;
 pub use faults::Fault;
 pub use https::Answer;

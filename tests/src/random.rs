@@ -51,5 +51,11 @@ impl Random {
 /// How often something is tried: a tenth unless `WEBHOOKD_LONG` is 1.
 #[must_use]
 pub fn times(long: u64) -> u64 {
-    if std::env::var("WEBHOOKD_LONG").is_ok_and(|long| long == "1") { long } else { long / 10 }
+    if at_length() { long } else { long / 10 }
+}
+
+/// Whether everything is tried at full length.
+#[must_use]
+pub fn at_length() -> bool {
+    std::env::var("WEBHOOKD_LONG").is_ok_and(|long| long == "1")
 }

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use protocol::Target;
 
-use crate::{Engine, Table, World};
+use crate::{Container, Engine, Place, Table, World};
 
 /// A lock as ufw takes it; held until dropped.
 #[derive(Debug)]
@@ -19,16 +20,16 @@ impl Lock {
     /// Waits for the host's lock.
     #[must_use]
     pub fn of_the_host(world: &World) -> Self {
-        Self::take(&world.path("ufw.lock"))
+        Self::take(world.path("ufw.lock").as_ref())
     }
 
     /// Waits for the lock that privd's own ufw takes.
     #[must_use]
     pub fn of_privds_ufw(world: &World) -> Self {
-        Self::take(&world.path("own.lock"))
+        Self::take(world.path("own.lock").as_ref())
     }
 
-    fn take(path: &str) -> Self {
+    fn take(path: &Path) -> Self {
         let file = File::options().write(true).open(path).unwrap();
         let whole = libc::flock {
             l_type: libc::F_WRLCK.try_into().unwrap(),
@@ -64,15 +65,26 @@ impl Standing {
     /// Reads all, whoever writes.
     #[must_use]
     pub fn unlocked(world: &World) -> Self {
+        Self::read(world.engine, &world.server, |path| world.inside(path))
+    }
+
+    /// Reads all of a machine while no ufw can write.
+    #[must_use]
+    pub fn of(machine: &Container, engine: Engine) -> Self {
+        let _held = Lock::take(&machine.path("/run/ufw.lock"));
+        Self::read(engine, machine.network(), |path| machine.path(path))
+    }
+
+    fn read(engine: Engine, network: &Place, open: impl Fn(&str) -> PathBuf) -> Self {
         let file = |name| {
-            let bytes = fs::read(world.inside(&format!("/etc/ufw/{name}"))).unwrap_or_default();
+            let bytes = fs::read(open(&format!("/etc/ufw/{name}"))).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        let kernel = |program| world.server.sh(&format!("{program} -S"));
+        let kernel = |program| network.sh(&format!("{program} -S"));
         Self {
             files: ["user.rules", "user6.rules"].map(file),
             kernel: ["iptables", "ip6tables"].map(kernel),
-            table: (world.engine == Engine::Nftables).then(|| Table::now(&world.server)),
+            table: (engine == Engine::Nftables).then(|| Table::now(network)),
         }
     }
 

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::door::Door;
 use crate::engine::Engine;
 use crate::https::{self, Answer, Client, Connection};
 use crate::last_words;
@@ -277,8 +278,13 @@ impl World {
     /// The whole request that this is, for a connection of the test's own.
     #[must_use]
     pub fn alert(&self, body: &str) -> String {
-        let headers = [("Authorization", &*self.bearer()), https::JSON];
-        https::request("POST", "/blockip", &headers, body)
+        self.door().alert(body)
+    }
+
+    /// Where webhookd listens.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        Door::new(self.client.clone(), &self.token)
     }
 
     /// What its `Authorization` says.

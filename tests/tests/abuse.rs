@@ -1,22 +1,21 @@
 //! Whatever one source does to webhookd, a genuine alert from another is answered within a second.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::ServerName;
 use serde_json::json;
-use tests::https::{self, Connection, JSON, exchange, read_answer, request};
+use tests::abuse::{
+    BadTokens, Body, BodyAtTheCap, Garbage, HalfClosed, Handshakes, SlowBodies, SlowConnections,
+    Upgrade,
+};
+use tests::https::{JSON, exchange, read_answer, request};
 use tests::processes::{descriptors, peak_memory};
 use tests::world::ATTACKER;
-use tests::{World, until};
+use tests::{Abuse, Door, World, until};
 
 /// In TEST-NET-1, where no test's host lives.
 const ADDRESS: &str = "192.0.2.45";
-const DOOR: &str = "10.9.0.1:5001";
 
 /// A world whose attacker is one of two clients that are let in; Kibana's address is blocked already.
 fn world() -> World {
@@ -29,19 +28,20 @@ fn world() -> World {
     world
 }
 
-/// Lets `threads` of the attacker's do `abuse` over and over, and meanwhile asks as Kibana does.
+/// Has the attacker do each abuse over and over, all at once, and meanwhile asks as Kibana does.
 /// Afterwards nothing is left of it, it has taken little memory, and the log has not been filled by it.
-fn meanwhile(world: &World, threads: usize, abuse: impl Fn(usize) + Sync) {
+fn meanwhile<A: Abuse>(world: &World, mut abuses: Vec<A>) -> Vec<A> {
     let before = descriptors(world.webhookd_pid());
+    let (door, threads) = (world.door(), abuses.len());
     let stop = AtomicBool::new(false);
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for thread in 0..threads {
-            let (stop, done, abuse) = (&stop, &done, &abuse);
+        for abuse in &mut abuses {
+            let (stop, done, door) = (&stop, &done, &door);
             scope.spawn(move || {
                 world.attacker.inside(|| {
                     while !stop.load(Ordering::Relaxed) {
-                        abuse(thread);
+                        abuse.round(door);
                         done.fetch_add(1, Ordering::Relaxed);
                     }
                 });
@@ -78,132 +78,37 @@ fn meanwhile(world: &World, threads: usize, abuse: impl Fn(usize) + Sync) {
     let others = |line: &&str| !line.contains(" webhook, ") && !line.contains("unauthorized");
     let lines: Vec<&str> = log.lines().filter(others).collect();
     assert!(lines.len() < 100, "{} lines, as {:?}", lines.len(), lines.last());
+    abuses
 }
 
-fn plain() -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&DOOR.parse().unwrap(), Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    Ok(stream)
-}
-
-/// A connection with TLS, if it is let in.
-fn secure(world: &World) -> Option<Connection> {
-    let stream = plain().ok()?;
-    let mut connection = https::Client::trusting(&world.directory.path().join("cert.pem"))
-        .handshake(stream, "10.9.0.1");
-    connection.conn.complete_io(&mut connection.sock).ok()?;
-    Some(connection)
-}
-
-/// Keeps so many connections open, each in the state that `open` leaves it in, and does `more` to
-/// each in turn; where that fails it is opened anew.
-fn hold<T>(
-    many: usize,
-    held: &mut Vec<T>,
-    open: impl Fn() -> Option<T>,
-    more: impl Fn(&mut T) -> ControlFlow<()>,
-) {
-    held.retain_mut(|one| more(one).is_continue());
-    while held.len() < many {
-        match open() {
-            Some(one) => held.push(one),
-            None => break,
-        }
-    }
-}
-
-/// The bytes of a client's first flight.
-fn client_hello() -> Vec<u8> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let name = ServerName::try_from("10.9.0.1").unwrap();
-    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut bytes = Vec::new();
-    client.write_tls(&mut bytes).unwrap();
-    bytes
-}
-
-const fn lasting(result: &io::Result<()>) -> ControlFlow<()> {
-    if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+/// As many as that, one for each thread.
+fn times<A: Abuse>(many: usize, abuse: impl Fn() -> A) -> Vec<A> {
+    (0..many).map(|_| abuse()).collect()
 }
 
 #[test]
 fn a_thousand_slow_connections() {
     let world = world();
-    let held = std::sync::Mutex::new((Vec::new(), Vec::new()));
-    let hello = client_hello();
-    let right = world.bearer();
-    let head = request("POST", "/blockip", &[("Authorization", &right), JSON], "");
-    meanwhile(&world, 1, |_| {
-        let (silent, slow) = &mut *held.lock().unwrap();
-        // The beginning of a handshake, byte by byte.
-        hold(
-            1000,
-            silent,
-            || plain().ok().map(|stream| (stream, 0)),
-            |(stream, sent)| {
-                *sent += 1;
-                lasting(&stream.write_all(&hello[*sent - 1..*sent]))
-            },
-        );
-        // The beginning of a request.
-        hold(
-            20,
-            slow,
-            || secure(&world).map(|one| (one, 0)),
-            |(connection, sent)| {
-                *sent += 1;
-                lasting(&connection.write_all(&head.as_bytes()[*sent - 1..*sent]))
-            },
-        );
-    });
+    meanwhile(&world, vec![SlowConnections::new()]);
     let log = world.read("webhookd.log");
     assert!(log.contains("its source has a quarter of limits.max-connections"), "{log}");
 }
 
 #[test]
 fn a_flood_of_handshakes() {
-    let world = world();
-    let hello = client_hello();
-    meanwhile(&world, 8, |_| {
-        // The server has done its part when it says something.
-        let flight = plain().and_then(|mut stream| {
-            stream.write_all(&hello)?;
-            stream.read(&mut [0; 1])
-        });
-        drop(flight);
-    });
+    meanwhile(&world(), times(8, Handshakes::new));
 }
 
 #[test]
 fn ten_thousand_bad_tokens() {
     let world = world();
-    let counts: [AtomicUsize; 3] = Default::default();
     let began = Instant::now();
-    let bad = request("POST", "/blockip", &[("Authorization", "Bearer wrong"), JSON], "");
-    meanwhile(&world, 8, |_| {
-        let Some(mut connection) = secure(&world) else { return };
-        for _ in 0..250 {
-            let Ok(answer) = exchange(&mut connection, &bad) else { return };
-            let kind = match answer.status {
-                401 => 0,
-                429 => {
-                    assert_eq!(answer.header("retry-after"), Some("1"), "{answer:?}");
-                    assert_eq!(answer.json["reason"], "too many failed attempts");
-                    assert!(answer.message().contains("too many failed attempts"), "{answer:?}");
-                    1
-                }
-                _ => 2,
-            };
-            counts[kind].fetch_add(1, Ordering::Relaxed);
-        }
-    });
-    let [judged, slowed, other] = counts.map(AtomicUsize::into_inner);
-    assert_eq!(other, 0);
+    let abuses = meanwhile(&world, times(8, BadTokens::default));
+    let answered =
+        |status| -> usize { abuses.iter().filter_map(|abuse| abuse.answers.get(&status)).sum() };
+    let all: usize = abuses.iter().flat_map(|abuse| abuse.answers.values()).sum();
+    let (judged, slowed) = (answered(401), answered(429));
+    assert_eq!(judged + slowed, all, "{abuses:?}");
     assert!(judged + slowed > 10_000, "{judged} and {slowed} are too few");
     let free = 300 + usize::try_from(began.elapsed().as_millis()).unwrap() / 100;
     assert!((300..=free).contains(&judged), "{judged} tokens were compared, {free} are free");
@@ -231,46 +136,18 @@ fn a_misconfigured_kibana_is_told_of_each_alert_what_is_wrong() {
 #[test]
 fn bodies_at_the_cap() {
     let world = world();
-    let right = world.bearer();
-    let headers = [("Authorization", right.as_str()), JSON];
-    let open = format!("{{\"ip\":\"{ADDRESS}\",\"x\":[");
-    let with = |filling: &str, times: usize| {
-        request("POST", "/blockip", &headers, &format!("{open}{}0]}}", filling.repeat(times)))
-    };
-    let cap = (8 << 20) - 100;
-    let bodies = [
-        with(" ", cap),
-        with(&format!("\"{}\",", "x".repeat(1000)), cap / 1003),
-        // A tree of these would take a hundred times their own size.
-        with("0,", cap / 2),
-        with("{\"\":0},", cap / 7),
-    ];
-    let answered = AtomicUsize::new(0);
-    meanwhile(&world, bodies.len(), |thread| {
-        let Some(mut connection) = secure(&world) else { return };
-        connection.sock.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let answer = exchange(&mut connection, &bodies[thread]).unwrap();
-        // Late for its one place, it is 503.
-        assert!([200, 503].contains(&answer.status), "{answer:?}");
-        answered.fetch_add(usize::from(answer.status == 200), Ordering::Relaxed);
-    });
-    assert!(answered.into_inner() > bodies.len());
+    let bodies = Body::ALL.map(|body| BodyAtTheCap::new(ADDRESS, body));
+    let bodies = meanwhile(&world, bodies.into());
+    let answers = bodies.iter().flat_map(|body| &body.answers);
+    // Late for its one place, it is 503.
+    assert!(answers.clone().all(|(status, _)| [200, 503].contains(status)), "{bodies:?}");
+    let read: usize = answers.filter(|(status, _)| **status == 200).map(|(_, count)| count).sum();
+    assert!(read > bodies.len());
 }
 
-/// `Upgrade` makes the library read on beyond the length that was announced.
 #[test]
 fn bodies_that_pass_for_an_upgrade() {
-    let world = world();
-    let right = world.bearer();
-    let headers = [("Authorization", right.as_str()), JSON, ("Upgrade", "websocket")];
-    let announced = request("POST", "/blockip", &headers, "{\"ip\":\"\"}");
-    let more = vec![b' '; 8 << 20];
-    meanwhile(&world, 8, |_| {
-        let Some(mut connection) = secure(&world) else { return };
-        // It ends as soon as it is too much.
-        let _ =
-            connection.write_all(announced.as_bytes()).and_then(|()| connection.write_all(&more));
-    });
+    meanwhile(&world(), times(8, Upgrade::new));
 }
 
 #[test]
@@ -279,13 +156,13 @@ fn strangers_have_one_share_together() {
         World::without_daemons("ufw allow proto tcp from 203.0.113.0/24 to any port 5001");
     world.configure("", "allow-clients = [\"10.9.0.2\"]");
     world.start();
-    let mut held = Vec::new();
+    let (mut held, door) = (Vec::new(), world.door());
     for host in 7..11 {
         world.attacker.sh(&format!(
             "ip addr replace 203.0.113.{host}/24 dev eth0
              ip route replace 10.9.0.1 via 203.0.113.1 src 203.0.113.{host}"
         ));
-        world.attacker.inside(|| held.extend((0..40).map_while(|_| secure(&world))));
+        world.attacker.inside(|| held.extend((0..40).map_while(|_| door.secure())));
     }
     assert!((40..=64).contains(&held.len()), "strangers hold {} connections", held.len());
     assert_eq!(world.block(ADDRESS).outcomes(), ["blocked"]);
@@ -294,93 +171,32 @@ fn strangers_have_one_share_together() {
 #[test]
 fn slow_bodies() {
     let world = world();
-    let right = world.bearer();
-    let headers = [("Authorization", right.as_str()), JSON];
-    let announced =
-        request("POST", "/blockip", &headers, "").replace("Length: 0", "Length: 8388608");
-    let held = std::sync::Mutex::new(Vec::new());
-    // A large one of Kibana's finds a place, too, however many the other asks for.
-    let large = format!("{{\"ip\":\"{ADDRESS}\"}}{}", " ".repeat(200_000));
-    meanwhile(&world, 1, |_| {
-        hold(
-            60,
-            &mut held.lock().unwrap(),
-            || {
-                let mut connection = secure(&world)?;
-                connection.write_all(announced.as_bytes()).ok()?;
-                Some(connection)
-            },
-            |connection| lasting(&connection.write_all(b" ")),
-        );
+    meanwhile(&world, vec![BesideLargeOnes(SlowBodies::default(), &world)]);
+}
+
+/// A large one of Kibana's finds a place, too, however many the other asks for.
+struct BesideLargeOnes<'world>(SlowBodies, &'world World);
+
+impl Abuse for BesideLargeOnes<'_> {
+    fn round(&mut self, door: &Door) {
+        let Self(slow, world) = self;
+        slow.round(door);
+        let large = format!("{{\"ip\":\"{ADDRESS}\"}}{}", " ".repeat(200_000));
         let asked = Instant::now();
         let answer = world.post_text(&large);
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(asked.elapsed() < Duration::from_secs(1), "after {:?}", asked.elapsed());
-    });
+    }
 }
 
 #[test]
 fn garbage() {
-    let world = world();
-    let noise: Vec<u8> =
-        (0..100_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
-    meanwhile(&world, 4, |thread| {
-        let sent = if thread % 2 == 0 {
-            plain().and_then(|mut stream| stream.write_all(&noise).map(|()| stream).map(drop))
-        } else {
-            let garbage = secure(&world).map(|mut connection| {
-                let _ = connection.write_all(&noise);
-                let mut heard = Vec::new();
-                let _ = connection.read_to_end(&mut heard);
-                let heard = String::from_utf8_lossy(&heard).to_ascii_lowercase();
-                // Nothing is said of what is inside, and then nothing more.
-                assert!(heard.is_empty() || heard.starts_with("http/1.1 4"), "{heard}");
-                assert!(heard.is_empty() || heard.contains("\r\ncontent-length: 0\r\n"), "{heard}");
-            });
-            garbage.map(drop).ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
-        };
-        drop(sent);
-    });
+    meanwhile(&world(), [false, true, false, true].map(Garbage::new).into());
 }
 
 #[test]
 fn half_closed_sockets() {
-    let world = world();
-    let right = world.bearer();
-    let headers = [("Authorization", right.as_str()), JSON];
-    let announced = request("POST", "/blockip", &headers, "").replace("Length: 0", "Length: 90");
-    let held = std::sync::Mutex::new((Vec::new(), Vec::new()));
-    meanwhile(&world, 1, |_| {
-        let (bare, begun) = &mut *held.lock().unwrap();
-        let closed = |stream: &TcpStream| stream.shutdown(Shutdown::Write);
-        hold(
-            200,
-            bare,
-            || plain().ok().filter(|stream| closed(stream).is_ok()),
-            |_| ControlFlow::Continue(()),
-        );
-        hold(
-            40,
-            begun,
-            || {
-                let mut connection = secure(&world)?;
-                connection.write_all(announced.as_bytes()).ok()?;
-                closed(&connection.sock).ok()?;
-                Some(connection)
-            },
-            // As long as nothing is heard.
-            |connection| {
-                connection.sock.set_nonblocking(true).unwrap();
-                match connection.sock.peek(&mut [0; 1]) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        ControlFlow::Continue(())
-                    }
-                    _ => ControlFlow::Break(()),
-                }
-            },
-        );
-        bare.clear();
-    });
+    meanwhile(&world(), vec![HalfClosed::default()]);
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! How much memory and how many descriptors a daemon of a machine has, again and again.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::Container;
+
+/// What one had at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Since the beginning.
+    pub at: Duration,
+    /// Which process it was.
+    pub pid: u32,
+    /// KiB in memory.
+    pub resident: u64,
+    /// The same at most so far.
+    pub peak: u64,
+    /// KiB that its unit is charged with, where the host of the test has machines count that.
+    pub charged: Option<u64>,
+    /// Open descriptors.
+    pub descriptors: usize,
+}
+
+impl Reading {
+    /// Reads it; None where the daemon does not run.
+    #[must_use]
+    pub fn now(machine: &Container, daemon: &str, at: Duration) -> Option<Self> {
+        let group = |file: &str| {
+            let path = format!("/sys/fs/cgroup/system.slice/{daemon}.service/{file}");
+            fs::read_to_string(machine.path(&path)).ok()
+        };
+        let pids = group("cgroup.procs")?;
+        // What it has started is there, too.
+        let is = |pid: &&str| {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+            name.is_ok_and(|name| name.trim_end() == daemon)
+        };
+        let pid = pids.lines().find(is)?.parse().ok()?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let kib = |name: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().trim_end_matches(" kB").parse().ok()
+        };
+        Some(Self {
+            at,
+            pid,
+            resident: kib("VmRSS:")?,
+            peak: kib("VmHWM:")?,
+            charged: group("memory.current")
+                .and_then(|bytes| Some(bytes.trim().parse::<u64>().ok()? >> 10)),
+            descriptors: descriptors(pid)?,
+        })
+    }
+}
+
+/// How many descriptors a process has open.
+#[must_use]
+pub fn descriptors(pid: u32) -> Option<usize> {
+    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+}
+
+/// The least that a daemon had in each of so many parts of the time, but for a tenth of the readings.
+/// What is leaked is never below.
+#[must_use]
+pub fn floors(readings: &[Reading], parts: usize, of: impl Fn(&Reading) -> u64) -> Vec<u64> {
+    let floor = |part: &[Reading]| {
+        let mut values: Vec<u64> = part.iter().map(&of).collect();
+        values.sort_unstable();
+        values[values.len() / 10]
+    };
+    readings.chunks(readings.len().div_ceil(parts)).map(floor).collect()
+}
