@@ -110,6 +110,7 @@ impl Enforcer {
         let quota = Bucket::new(config.max_new_blocks_per_minute(), now.steady);
         let state = Snapshot {
             firewall: engine.name(),
+            not_in_force: records.blocks.missing().len(),
             blocks: Shared::new(records.blocks),
             ended: Shared::new(records.ended),
             immune: Shared::new(records.immune),

@@ -63,6 +63,7 @@ impl Enforcer {
     pub(crate) fn publish(&mut self) {
         self.warn_of_a_full_table();
         self.state.stamp = self.engine.stamp();
+        self.state.not_in_force = self.state.blocks.read().missing().len();
         self.published.publish(self.state.clone());
     }
 

@@ -195,7 +195,7 @@ impl Session {
             enforce: snapshot.config.enforce,
             problem: snapshot.problem.clone(),
             live_blocks: count(blocks.len()),
-            not_in_force: count(blocks.missing().len()),
+            not_in_force: count(snapshot.not_in_force),
             max_blocks: count(snapshot.config.max_blocks()),
             queued: self.published.queued.load(Ordering::Relaxed),
             drift: snapshot.drift,

@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub stamp: Stamp,
     /// Blocks that were found missing since the start.
     pub drift: u64,
+    /// Live blocks that were not in force: one that is just being put in force is none yet.
+    pub not_in_force: usize,
     /// When that was, in seconds since the Unix epoch.
     pub verified_at: Option<u64>,
     /// How long each batch of changes took.

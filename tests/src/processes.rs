@@ -39,24 +39,18 @@ fn name_of(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
 }
 
-/// How many descriptors it has open.
-///
-/// # Panics
-/// When it has ended.
+/// How many descriptors it has open; None: it has ended.
 #[must_use]
-pub fn descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+pub fn descriptors(pid: u32) -> Option<usize> {
+    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
 }
 
-/// KiB that it has had in memory at most.
-///
-/// # Panics
-/// When it has ended.
+/// KiB that it has in memory: `VmRSS` now, `VmHWM` at most so far; None: it has ended.
 #[must_use]
-pub fn peak_memory(pid: u32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+pub fn memory(pid: u32, field: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// Waits until it has ended, whoever reaps it.

@@ -131,6 +131,9 @@ mod ufw {
             let asking = scope.spawn(|| world.post(&json!({ "ip": "192.0.2.1" })));
             until("it is counted", 20, || asking.is_finished() || queued() == 1.0);
             assert!(!asking.is_finished(), "answered, and never counted");
+            // What is on its way is no block that lacks its rules.
+            assert_eq!(world.metrics()["webhook_privd_blocks_not_in_force"], 0.0);
+            assert_eq!(get(&world, "/readyz", "").status, 200);
             drop(held);
             asking.join().unwrap()
         });

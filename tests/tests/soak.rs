@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tests::processes::descriptors;
 use tests::random::at_length;
 use tests::soak::alerts::{Alerts, FOR_GOOD, Kind};
 use tests::soak::hostility::{KINDS, Rounds, attack};
 use tests::soak::promises::Promises;
-use tests::soak::readings::{Reading, descriptors, floors};
+use tests::soak::readings::{Reading, floors};
 use tests::soak::scene::{How, Scene};
 use tests::{Container, Door, Engine, Random, Standing, until};
 

@@ -11,7 +11,7 @@ use protocol::{Outcome, Reply, ReplyFrame, Request};
 use serde_json::{Value, json};
 use tests::audit_log::{PRIVD, logging_world};
 use tests::frames::{block, encoded};
-use tests::processes::{descriptors, peak_memory};
+use tests::processes::{descriptors, memory};
 use tests::standing::Lock;
 use tests::stream::{SETTLE, at_rest};
 use tests::world::{AS_WEBHOOKD, UID};
@@ -142,14 +142,15 @@ fn outlive(attack: &str, privd_toml: &str) -> HashMap<String, usize> {
     world.stop_webhookd(Signal::SIGTERM);
     peer::install(&world, env!("CARGO_BIN_EXE_taken"));
     let privd = world.privd_pid();
-    let (before, logged) = (descriptors(privd), logged(&world));
+    let (before, logged) = (descriptors(privd).unwrap(), logged(&world));
     let taken = begin(&world, attack);
     let who = format!("uid {UID} gid {UID} pid {}", taken.id());
     let told = serve_meanwhile(&world, taken, before);
 
     assert_eq!(Peer::operator(&world).status().pid, privd, "another privd answers");
-    until("its descriptors are closed", 20, || descriptors(privd) <= before);
-    let (peak, [lines, documents, bytes]) = (peak_memory(privd), logged_since(&world, logged));
+    until("its descriptors are closed", 20, || descriptors(privd).unwrap() <= before);
+    let (peak, [lines, documents, bytes]) =
+        (memory(privd, "VmHWM").unwrap(), logged_since(&world, logged));
     eprintln!(
         "{attack}: {peak} KiB; {lines} lines, {documents} documents, {bytes} bytes; {told:?}"
     );
@@ -185,7 +186,7 @@ fn serve_meanwhile(world: &World, mut taken: Child, before: usize) -> HashMap<St
     while taken.try_wait().unwrap().is_none() {
         operator.ask();
         operator.change();
-        let open = descriptors(world.privd_pid());
+        let open = descriptors(world.privd_pid()).unwrap();
         assert!(open < before + DESCRIPTORS, "webhook-privd has {open} descriptors");
     }
     let output = taken.wait_with_output().unwrap();
@@ -285,7 +286,7 @@ fn logged_since(world: &World, before: [usize; 3]) -> [usize; 3] {
 /// How long each attack goes on.
 const SECONDS: &str = "3";
 /// What webhook-privd takes at most, whatever is done to it.
-const MEMORY_KIB: usize = 128 << 10;
+const MEMORY_KIB: u64 = 128 << 10;
 /// Bytes of both logs at most: a document with the longest texts has twenty kilobytes.
 const LOGGED: usize = 32 << 20;
 /// Two for each connection of the two roles, and what a run of the engine opens.

@@ -143,6 +143,8 @@ fn the_frontend_has_two_verbs_and_what_else_it_asks_for_is_never_ordered() {
     let mut operator = room.connect(Role::Operator);
     assert!(matches!(operator.ask(Request::Show(target)), Reply::Show(_)));
     assert!(matches!(operator.ask(Request::Protected), Reply::Protected(nets) if !nets.is_empty()));
+    let judged = operator.ask(Request::Judge(request(&[ATTACKER], None)));
+    assert!(matches!(judged, Reply::Judge(verdicts) if verdicts.len() == 1));
     operator.send(adopting);
     room.obey();
     assert!(matches!(operator.read(), (_, Reply::Block(_))));

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::Container;
+use crate::processes::{descriptors, memory};
 
 /// What one had at a moment.
 #[derive(Clone, Copy, Debug)]
@@ -37,27 +38,16 @@ impl Reading {
             name.is_ok_and(|name| name.trim_end() == daemon)
         };
         let pid = pids.lines().find(is)?.parse().ok()?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let kib = |name: &str| -> Option<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().trim_end_matches(" kB").parse().ok()
-        };
         Some(Self {
             at,
             pid,
-            resident: kib("VmRSS:")?,
-            peak: kib("VmHWM:")?,
+            resident: memory(pid, "VmRSS")?,
+            peak: memory(pid, "VmHWM")?,
             charged: group("memory.current")
                 .and_then(|bytes| Some(bytes.trim().parse::<u64>().ok()? >> 10)),
             descriptors: descriptors(pid)?,
         })
     }
-}
-
-/// How many descriptors a process has open.
-#[must_use]
-pub fn descriptors(pid: u32) -> Option<usize> {
-    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
 }
 
 /// The least that a daemon had in each of so many parts of the time, but for a tenth of the readings.
