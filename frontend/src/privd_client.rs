@@ -175,19 +175,20 @@ impl PrivdClient {
     ) -> Result<Reply, PrivdError> {
         let (connection, answer) = {
             let mut slot = self.connection.lock().await;
-            let connection = match slot.take().filter(|connection| !connection.is_broken()) {
+            let connection = match slot.take().filter(|connection| !connection.callers.is_broken())
+            {
                 Some(connection) => connection,
                 None => Connection::open(&self.path, give_up).await?,
             };
-            let answer = connection.expect(id);
+            let answer = connection.callers.expect(id);
             *slot = Some(connection.clone());
             (connection, answer)
         };
-        let _awaited = Awaited { connection: &connection, id };
+        let _awaited = Awaited { callers: &connection.callers, id };
         if connection.outgoing.send(frame).await.is_err() {
-            return Err(connection.failure());
+            return Err(connection.callers.failure());
         }
-        answer.await.map_err(|_| connection.failure())
+        answer.await.map_err(|_| connection.callers.failure())
     }
 }
 
@@ -203,8 +204,12 @@ pub fn new_event() -> EventId {
 #[derive(Clone, Debug)]
 struct Connection {
     outgoing: mpsc::Sender<Vec<u8>>,
-    shared: Arc<Mutex<Shared>>,
+    callers: Callers,
 }
+
+/// Who waits for replies on it, and whether they still come.
+#[derive(Clone, Debug, Default)]
+struct Callers(Arc<Mutex<Shared>>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -240,11 +245,13 @@ impl Connection {
             }
         };
         let (outgoing, frames) = mpsc::channel(OUTGOING);
-        let connection = Self { outgoing, shared: Arc::default() };
-        tokio::spawn(carry_frames(stream, frames, connection.clone()));
-        Ok(connection)
+        let callers = Callers::default();
+        tokio::spawn(carry_frames(stream, frames, callers.clone()));
+        Ok(Self { outgoing, callers })
     }
+}
 
+impl Callers {
     fn expect(&self, id: u64) -> oneshot::Receiver<Reply> {
         let (sender, receiver) = oneshot::channel();
         let mut shared = self.lock();
@@ -273,59 +280,59 @@ impl Connection {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// While an answer is waited for: who gives up leaves nothing behind.
 struct Awaited<'a> {
-    connection: &'a Connection,
+    callers: &'a Callers,
     id: u64,
 }
 
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
-        self.connection.lock().waiting.remove(&self.id);
+        self.callers.lock().waiting.remove(&self.id);
     }
 }
 
 /// Until either direction ends; then the socket is closed. One that only waits for frames does not see
 /// that privd has gone.
-async fn carry_frames(stream: UnixStream, frames: mpsc::Receiver<Vec<u8>>, connection: Connection) {
+async fn carry_frames(stream: UnixStream, frames: mpsc::Receiver<Vec<u8>>, callers: Callers) {
     let (read, write) = stream.into_split();
     tokio::select! {
-        () = write_frames(write, frames, &connection) => {}
-        () = read_frames(read, &connection) => {}
+        () = write_frames(write, frames, &callers) => {}
+        () = read_frames(read, &callers) => {}
     }
 }
 
 async fn write_frames(
     mut stream: OwnedWriteHalf,
     mut frames: mpsc::Receiver<Vec<u8>>,
-    connection: &Connection,
+    callers: &Callers,
 ) {
     let mut waiting = Vec::new();
     while frames.recv_many(&mut waiting, OUTGOING).await > 0 {
         if stream.write_all(&waiting.concat()).await.is_err() {
-            return connection.break_off(Broken::Lost);
+            return callers.break_off(Broken::Lost);
         }
         waiting.clear();
     }
 }
 
-async fn read_frames(stream: OwnedReadHalf, connection: &Connection) {
+async fn read_frames(stream: OwnedReadHalf, callers: &Callers) {
     let mut stream = BufReader::new(stream);
     loop {
         match read_frame(&mut stream).await {
             Ok(ReplyFrame { id, reply }) => {
                 // The caller may have given up already.
-                let waiting = connection.lock().waiting.remove(&id);
+                let waiting = callers.lock().waiting.remove(&id);
                 let _ = waiting.map(|waiting| waiting.send(reply));
             }
             Err(FrameError::Version { theirs, ours }) => {
-                return connection.break_off(Broken::Version { theirs, ours });
+                return callers.break_off(Broken::Version { theirs, ours });
             }
-            Err(_) => return connection.break_off(Broken::Lost),
+            Err(_) => return callers.break_off(Broken::Lost),
         }
     }
 }

@@ -86,8 +86,13 @@ impl Batch {
     pub fn planned(&mut self, target: Target, adopt: bool) -> Option<Plan> {
         let index = *self.index.get(&target)?;
         let item = self.items.get_mut(index)?;
-        if let Change::Block { adopt: adopts, .. } = &mut item.change {
-            *adopts |= adopt;
+        if let Change::Block { adopt: adopts, .. } = &mut item.change
+            && adopt
+            && !*adopts
+        {
+            // Who has a rule taken over is told it as who begins a block is.
+            *adopts = true;
+            return Some(Plan::Item(index));
         }
         Some(Plan::Again(index))
     }

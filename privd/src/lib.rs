@@ -94,7 +94,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         Enforcer::new(engine, opened, config, Box::new(clock::now), Arc::clone(&journal));
     enforcer.load(other);
     let published = enforcer.published();
-    let (orders, queue) = sync_channel(QUEUE);
+    let (orders, queue) = sync_channel(session::QUEUE);
     let working = spawn("enforcer", move || {
         let end = enforcer.run(&queue);
         // The main thread waits for signals; it needs none if it is what ended this.
@@ -278,6 +278,3 @@ const fn origin(firewall: &'static str) -> Origin {
         firewall: Some(firewall),
     }
 }
-
-/// Orders that may wait for the enforcer.
-const QUEUE: usize = 2048;

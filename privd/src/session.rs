@@ -45,7 +45,10 @@ impl Session {
         let (take, give_back) = mpsc::sync_channel(IN_FLIGHT);
         let load = Arc::new(AtomicUsize::new(0));
         let relieved = Arc::clone(&load);
-        let Ok(writing) = stream.try_clone() else { return };
+        let writing = match stream.try_clone() {
+            Ok(writing) => writing,
+            Err(error) => return self.journal.not_served(&error),
+        };
         let (journal, asker) = (Arc::clone(&self.journal), self.peer.asker());
         let writer = move || {
             if let Err(error) = write(writing, &outgoing, &give_back, &relieved) {
@@ -53,7 +56,10 @@ impl Session {
             }
         };
         let thread = thread::Builder::new().name("writer".into()).stack_size(STACK);
-        let Ok(writing) = thread.spawn(writer) else { return };
+        let writing = match thread.spawn(writer) {
+            Ok(writing) => writing,
+            Err(error) => return self.journal.not_served(&error),
+        };
         let mut incoming = BufReader::new(Frames { stream, deadline: None, reads: 0 });
         let mut seen = Seen::default();
         while take.send(()).is_ok() {
@@ -145,7 +151,8 @@ impl Session {
     /// peer asks the next privd.
     fn order(&self, verb: &'static str, order: Order) {
         let waiting = self.published.queued.fetch_add(1, Ordering::Relaxed);
-        let refused = if self.peer.role == Role::Frontend && waiting >= FRONTENDS_QUEUE {
+        let waiting = usize::try_from(waiting).unwrap_or(usize::MAX);
+        let refused = if self.peer.role == Role::Frontend && waiting >= FRONTENDS {
             order
         } else if let Err(TrySendError::Full(order)) = self.orders.try_send(order) {
             order
@@ -334,8 +341,10 @@ const IN_FLIGHT: usize = 512;
 /// Targets in the unanswered blocks of one connection: two of the largest requests, or more small
 /// ones than webhookd has connections by default.
 const MAX_LOAD: usize = 20_480;
-/// Orders that wait when webhookd's are no longer taken: what is left of the queue is the operator's.
-const FRONTENDS_QUEUE: u64 = 1024;
+/// Orders that may wait for the enforcer.
+pub const QUEUE: usize = 2048;
+/// As many wait when webhookd's are no longer taken: what is left of the queue is the operator's.
+const FRONTENDS: usize = QUEUE / 2;
 /// A block of one target counts as so many, so that places for other requests are left.
 const LEAST_WEIGHT: usize = 64;
 /// Bytes of stack of a connection's thread.

@@ -168,7 +168,8 @@ const ETC_WRITABLE: &str = "/etc is writable here: who takes this process over i
 const INIT_REACHABLE: &str = "/run/systemd/private is visible here: PID 1 would start a root \
     shell for whoever takes this process over. Start it by its unit, or with a private /run";
 const RULES_READ_ONLY: &str = "/etc/ufw/user.rules and user6.rules must be writable here: start it \
-    by its unit, or bind both; if their disk has become read-only, mend that first";
+    by its unit, or bind both; where their disk has become \
+    read-only, mend that, then `systemctl start webhook-privd`";
 const SAME_LOCK: &str = "ufw's lock is not bound apart: /run/webhook-privd-lock/host must be the \
     host's /run/ufw.lock, and /run/ufw.lock a file of its own. Start it by its unit, or with these \
     binds; otherwise a rule that somebody adds beside a block could be lost";

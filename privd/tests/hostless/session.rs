@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use logging::{Audit, Journal};
 use policy::Role;
 use privd::enforcer::Order;
 use privd::reload::Reload;
-use privd::session::Session;
+use privd::session::{QUEUE, Session};
 use protocol::{
     Block, EventId, List, MAX_TARGETS, Outcome, Reply, ReplyFrame, Request, RequestFrame, Status,
     Target, Targets, Unblock, VERSION, Which, frame,
@@ -225,6 +226,26 @@ fn a_full_queue_is_said_and_counted_off() {
     room.obey();
     assert_eq!(operator.read(), (1, Reply::Unblock(Vec::new())));
     assert_eq!(operator.status().queued, 0);
+}
+
+#[test]
+fn from_half_of_the_queue_on_webhookd_is_turned_away_and_the_operator_is_not() {
+    let mut room = Room::new("", 9);
+    let published = room.bench.enforcer.as_ref().unwrap().published();
+    let waiting = u64::try_from(QUEUE / 2).unwrap();
+    published.queued.store(waiting, Ordering::Relaxed);
+    let mut frontend = room.connect(Role::Frontend);
+    assert_eq!(frontend.ask(Request::Block(request(&[ATTACKER], None))), Reply::Busy);
+    room.nothing_is_ordered();
+    assert_eq!(frontend.status().queued, waiting);
+    let mut operator = room.connect(Role::Operator);
+    operator.send(lift_all());
+    room.obey();
+    assert!(matches!(operator.read(), (_, Reply::Unblock(_))));
+    published.queued.store(waiting - 1, Ordering::Relaxed);
+    frontend.send(Request::Block(request(&[ATTACKER], None)));
+    room.obey();
+    assert!(matches!(frontend.read(), (_, Reply::Block(_))));
 }
 
 #[test]

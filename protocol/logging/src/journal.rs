@@ -104,8 +104,12 @@ impl Journal {
 
     /// One line for all verdicts: told each time where one of them changed the firewall.
     fn admit_all(&self, verdicts: &[Verdict]) -> Option<Suppressed> {
-        let changed = verdicts.iter().find(|one| matches!(one.outcome, Outcome::Blocked(_)));
-        changed.or_else(|| verdicts.first()).and_then(|one| self.admit(&one.outcome))
+        let gravest = verdicts.iter().min_by_key(|one| match one.outcome {
+            Outcome::Blocked(_) => 0,
+            Outcome::Failed | Outcome::Unverified => 1,
+            _ => 2,
+        });
+        gravest.and_then(|one| self.admit(&one.outcome))
     }
 
     /// One a lift; of very many as with [`Journal::blocked`].
@@ -330,6 +334,10 @@ mod tests {
         (0..500).for_each(|_| journal.blocked(&WEBHOOKD, &block, &verdicts));
         let of_refusals = lines.swap(0, Ordering::Relaxed);
         assert!((1..=200).contains(&of_refusals), "{of_refusals} lines");
+        // A failure among them is of another kind.
+        verdicts[1].outcome = Outcome::Failed;
+        journal.blocked(&WEBHOOKD, &block, &verdicts);
+        assert_eq!(lines.swap(0, Ordering::Relaxed), 1);
         verdicts[MANY_LINES].outcome =
             Outcome::Blocked(Enforced { target, until: Until::Permanent });
         (0..500).for_each(|_| journal.blocked(&WEBHOOKD, &block, &verdicts));

@@ -43,7 +43,9 @@ pub fn attack(
             *rounds.entry(name).or_default() += 1;
             // The daemons are to be measured, and not a processor without time for them: a source is
             // at work a quarter of the time.
-            random.pause(50 + 6 * u64::try_from(round.elapsed().as_millis()).unwrap());
+            let rest = 50 + 6 * u64::try_from(round.elapsed().as_millis()).unwrap();
+            // A long round does not take the time of the other kinds.
+            random.pause(rest.min(u64::try_from(turn.as_millis()).unwrap()));
         }
     }
     rounds

@@ -1,7 +1,6 @@
 //! How much memory and how many descriptors a daemon of a machine has, again and again.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::Container;
 use crate::processes::{descriptors, memory};
@@ -9,8 +8,6 @@ use crate::processes::{descriptors, memory};
 /// What one had at a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
-    /// Since the beginning.
-    pub at: Duration,
     /// Which process it was.
     pub pid: u32,
     /// KiB in memory.
@@ -26,7 +23,7 @@ pub struct Reading {
 impl Reading {
     /// Reads it; None where the daemon does not run.
     #[must_use]
-    pub fn now(machine: &Container, daemon: &str, at: Duration) -> Option<Self> {
+    pub fn now(machine: &Container, daemon: &str) -> Option<Self> {
         let group = |file: &str| {
             let path = format!("/sys/fs/cgroup/system.slice/{daemon}.service/{file}");
             fs::read_to_string(machine.path(&path)).ok()
@@ -39,7 +36,6 @@ impl Reading {
         };
         let pid = pids.lines().find(is)?.parse().ok()?;
         Some(Self {
-            at,
             pid,
             resident: memory(pid, "VmRSS")?,
             peak: memory(pid, "VmHWM")?,

@@ -7,7 +7,7 @@ use tests::Random;
 use tests::frames::{block_of, encoded};
 
 use crate::floods::CONNECTIONS;
-use crate::raid::{Raid, loopback};
+use crate::raid::{Raid, address, loopback};
 
 pub fn write_and_read(raid: &Raid) {
     let attack = |thread: &mut u8, random: &mut Random| match *thread {
@@ -53,8 +53,13 @@ fn read_slowly(raid: &Raid, random: &mut Random) {
 /// Has the largest replies lie.
 fn never_read(raid: &Raid, random: &mut Random) {
     let peer = raid.served();
-    let targets = (0..u32::try_from(MAX_TARGETS).unwrap()).map(loopback).collect();
-    let frame = encoded(1, block_of(targets));
+    // What is blocked already is answered even where no more is taken on.
+    let refused = (0..u32::try_from(MAX_TARGETS).unwrap()).map(loopback).collect();
+    let blocked = vec![address(0); MAX_TARGETS];
+    let mut frame = encoded(1, block_of(vec![address(0)]));
+    frame.extend(encoded(2, block_of(blocked.clone())));
+    frame.extend(encoded(3, block_of(refused)));
+    frame.extend(encoded(4, block_of(blocked)));
     let mut stream = &peer.stream;
     stream.set_nonblocking(true).unwrap();
     let mut rest = frame.as_slice();
