@@ -49,12 +49,11 @@ impl Scene {
         self.end.lock().unwrap().as_mut().unwrap().back = Some(Instant::now());
     }
 
-    /// Whether an alert that was posted then may have waited for a webhook-privd that was killed.
+    /// Whether an alert that was posted then may have waited for a webhook-privd that was ended.
     #[must_use]
-    pub fn meets_a_kill(&self, asked: Instant) -> bool {
+    pub fn meets_an_end(&self, asked: Instant) -> bool {
         let end = self.end.lock().unwrap();
-        let killed = end.as_ref().filter(|end| end.how == How::Killed);
-        killed.is_some_and(|end| end.back.is_none_or(|back| back > asked))
+        end.as_ref().is_some_and(|end| end.back.is_none_or(|back| back > asked))
     }
 }
 
