@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Since when who does what, and how webhook-privd was ended last.
 #[derive(Debug)]
@@ -49,6 +49,13 @@ impl Scene {
         self.end.lock().unwrap().as_mut().unwrap().back = Some(Instant::now());
     }
 
+    /// Whether webhook-privd was ended, and what that left half done may not be put right yet.
+    #[must_use]
+    pub fn has_just_ended(&self) -> bool {
+        let end = self.end.lock().unwrap();
+        end.as_ref().is_some_and(|end| end.back.is_none_or(|back| back.elapsed() < MENDED))
+    }
+
     /// Whether an alert that was posted then may have waited for a webhook-privd that was ended.
     #[must_use]
     pub fn meets_an_end(&self, asked: Instant) -> bool {
@@ -83,3 +90,6 @@ impl fmt::Display for Scene {
         })
     }
 }
+
+/// From its start until all that it has is looked at and put back.
+const MENDED: Duration = Duration::from_secs(3);
