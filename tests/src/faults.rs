@@ -135,8 +135,9 @@ pub fn breakable(privd_toml: &str) -> World {
     let mut world = World::prepared(disks, "ufw allow 22/tcp");
     // What libfaketime shares among processes stays here.
     world.confined.sh("mount -t tmpfs tmpfs /dev/shm");
-    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-    assert!(Path::new(library).exists(), "install libfaketime");
+    let machine = std::env::consts::ARCH;
+    let library = format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1");
+    assert!(Path::new(&library).exists(), "install libfaketime: there is no {library}");
     world.privd_through = vec![
         "env".to_owned(),
         format!("LD_PRELOAD={library}"),
