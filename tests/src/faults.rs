@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::filler::Filler;
-use crate::processes::{descendants, runs, signal};
+use crate::processes::{descendants, memory, runs, signal};
 use crate::standing::Lock;
 use crate::{Engine, Random, World, until};
 
@@ -69,7 +69,7 @@ impl Fault {
 
     /// Makes it so in a world that is [`breakable`].
     pub fn begin(self, world: &World, random: &mut Random) -> Begun {
-        let privd = world.daemons().0;
+        let privd = world.privd_pid();
         let mut held = Held::Nothing;
         match self {
             Self::FullLedgerDisk | Self::FullUfwDisk => {
@@ -84,7 +84,8 @@ impl Fault {
             Self::NoDescriptors => limit(world, privd, "nofile", 3),
             Self::NoMemory => {
                 let more = random.from(0..8) << 20;
-                limit(world, privd, "as", address_space(privd) + more);
+                let taken = memory(privd, "VmSize").unwrap_or(0) << 10;
+                limit(world, privd, "as", taken + more);
             }
             Self::ReadOnlyUfw => remount(world, "ro"),
             Self::MissingPrograms => {
@@ -114,7 +115,7 @@ impl Begun {
             Held::Room(filler) => filler.remove(),
             Held::Lock(_) | Held::Nothing => {}
         }
-        let privd = || world.daemons().0;
+        let privd = || world.privd_pid();
         match self.fault {
             Fault::NoDescriptors => limit(world, privd(), "nofile", 1024),
             Fault::NoMemory => limit(world, privd(), "as", u64::MAX),
@@ -177,7 +178,7 @@ impl World {
 
     /// Starts it again if it has ended; whether it had.
     pub fn revive_privd(&mut self) -> bool {
-        let ended = !runs(self.daemons().0);
+        let ended = !runs(self.privd_pid());
         if ended {
             self.stop_privd(Signal::SIGKILL);
             self.start_privd_again();
@@ -190,12 +191,6 @@ impl World {
 fn limit(world: &World, pid: u32, what: &str, most: u64) {
     let most = if most == u64::MAX { "unlimited".to_owned() } else { most.to_string() };
     let _ = world.server.run(&["prlimit", &format!("--pid={pid}"), &format!("--{what}={most}:")]);
-}
-
-/// Bytes of a process's address space; 0 when it is gone.
-fn address_space(pid: u32) -> u64 {
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
 
 fn remount(world: &World, how: &str) {

@@ -124,18 +124,17 @@ pub fn ms(time: Duration) -> String {
 
 /// Megabytes of resident memory.
 pub fn resident(pid: u32) -> f64 {
-    memory(pid, "VmRSS:")
+    megabytes(pid, "VmRSS")
 }
 
 /// Megabytes that were resident at most.
 pub fn peak(pid: u32) -> f64 {
-    memory(pid, "VmHWM:")
+    megabytes(pid, "VmHWM")
 }
 
-fn memory(pid: u32, what: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
+fn megabytes(pid: u32, field: &str) -> f64 {
+    let kib = tests::processes::memory(pid, field).expect("it runs");
+    f64::from(u32::try_from(kib).unwrap()) / 1e3
 }
 
 /// Characters of the longest bar.
