@@ -133,7 +133,7 @@ pub fn peak(pid: u32) -> f64 {
 }
 
 fn megabytes(pid: u32, field: &str) -> f64 {
-    let kib = tests::processes::memory(pid, field).expect("it runs");
+    let kib = ::tests::processes::memory(pid, field).expect("it runs");
     f64::from(u32::try_from(kib).unwrap()) / 1e3
 }
 
