@@ -1,7 +1,6 @@
-//! The one thread that owns ledger and firewall. It takes whatever has queued up as one batch,
-//! which is one entry in the ledger and one run of the firewall's tool.
+//! The one thread that owns ledger and firewall. Whatever has queued up to be blocked is one batch,
+//! whatever goes is the next; each is one entry in the ledger and one run of the firewall's tool.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -10,7 +9,6 @@ use std::time::{Duration, Instant};
 use logging::Journal;
 use protocol::{
     Block, Durations, Lift, LiftOutcome, Outcome, Reloaded, Reply, Target, Text, Unblock, Verdict,
-    Which,
 };
 use slog::{Logger, error};
 
@@ -57,6 +55,13 @@ pub enum End {
     /// The firewall's files were replaced: a fresh start sees the new ones. What was being asked is
     /// unanswered, so that it is asked again.
     Replaced,
+}
+
+/// Whether a batch takes along what is due by itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Upkeep {
+    Now,
+    Later,
 }
 
 /// Owns everything that changes the host.
@@ -169,9 +174,12 @@ impl Enforcer {
 
     /// Works until told to stop, or until only a fresh start helps.
     pub fn run(mut self, orders: &Receiver<Order>) -> End {
+        // Who has waited for this start comes first.
+        let mut least = FIRST;
         loop {
             self.notice();
-            let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK);
+            let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK).max(least);
+            least = Duration::ZERO;
             let first = match pulse::during(wait, || orders.recv_timeout(wait)) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => {
@@ -256,16 +264,12 @@ impl Enforcer {
         if doubtful || now.steady >= self.next_look {
             self.look(now);
         }
-        // Blocks before lifts: a target of both is lifted by a batch of its own.
-        let asked: HashSet<Target> =
-            blocks.iter().flat_map(|(_, block, _)| block.targets.as_slice()).copied().collect();
-        let overlaps = |unblock: &Unblock| match &unblock.which {
-            Which::Targets(targets) => targets.as_slice().iter().any(|one| asked.contains(one)),
-            Which::All | Which::Rule(_) => !asked.is_empty(),
-        };
-        let (later, lifts) = lifts.into_iter().partition(|(_, unblock, _)| overlaps(unblock));
+        // Who is to be blocked does not wait for what goes, nor is anything both in one batch.
+        if !blocks.is_empty() {
+            self.work(now, blocks, Vec::new(), Upkeep::Later);
+        }
         let spared = if reloads.is_empty() { Vec::new() } else { self.to_be_spared() };
-        let batch = self.work(now, blocks, lifts);
+        let batch = self.work(now, Vec::new(), lifts, Upkeep::Now);
         if !self.engine.replaced() {
             let lift = |target: Target| match &self.state.problem {
                 Some(problem) => {
@@ -277,16 +281,16 @@ impl Enforcer {
             let reloaded = Reloaded::Done { lifted };
             reloads.into_iter().for_each(|answer| answer(Reply::Reload(reloaded.clone())));
         }
-        self.work(now, Vec::new(), later);
         stop
     }
 
-    /// One batch: what was asked for, and what is due by itself.
+    /// One batch: what was asked for, and what is due by itself if that is its turn.
     fn work(
         &mut self,
         now: Now,
         blocks: Vec<(Peer, Block, Answer)>,
         lifts: Vec<(Peer, Unblock, Answer)>,
+        upkeep: Upkeep,
     ) -> Batch {
         let mut batch = Batch::default();
         let gathered = match self.state.problem.clone() {
@@ -305,7 +309,9 @@ impl Enforcer {
         }
         let lifted: Vec<Vec<Target>> =
             lifts.iter().map(|(_, unblock, _)| self.plan_lifts(now, unblock, &mut batch)).collect();
-        self.add_upkeep(now, &mut batch);
+        if upkeep == Upkeep::Now {
+            self.add_upkeep(now, &mut batch);
+        }
         self.carry_out(now, &mut batch);
         if self.engine.replaced() {
             return batch;
@@ -392,6 +398,8 @@ impl Enforcer {
 const MANY: usize = 1_000;
 /// Orders taken into one batch at most.
 const BATCH: usize = 1024;
+/// For the orders of who has waited for the start.
+const FIRST: Duration = Duration::from_millis(50);
 /// A tenth of a ufw run, for which a batch waits to be as large as the one before.
 const TOGETHER: Duration = Duration::from_millis(20);
 /// Blocks end within two of these.

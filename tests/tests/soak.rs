@@ -60,12 +60,14 @@ struct Soak {
     stop: AtomicBool,
     scene: Scene,
     promises: Promises,
-    answers: Mutex<BTreeMap<Kind, Vec<Duration>>>,
+    answers: Mutex<Answers>,
     readings: Mutex<BTreeMap<&'static str, Vec<Reading>>>,
     live: Mutex<Vec<usize>>,
     wrong: Mutex<Vec<String>>,
 }
 
+/// How long each alert took, and which end of webhook-privd it met.
+type Answers = BTreeMap<Kind, Vec<(Duration, Option<How>)>>;
 /// Open descriptors of both daemons and of PID 1.
 type Rest = [usize; 3];
 
@@ -127,14 +129,15 @@ impl Soak {
                     Ok(answer) => self.promises.note(&alert, answer),
                     Err(error) => Err(error.to_string()),
                 };
-                let latest = if self.scene.meets_an_end(asked) { MEETING_AN_END } else { LATEST };
+                let end = self.scene.end_since(asked);
+                let latest = if end == Some(How::Killed) { LATEST_OF_A_KILL } else { LATEST };
                 let noted = noted.and_then(|()| {
                     if after < latest { Ok(()) } else { Err("too late".to_owned()) }
                 });
                 if let Err(words) = noted {
                     self.complain(&format!("{:?} answered after {after:.2?}: {words}", alert.kind));
                 }
-                self.answers.lock().unwrap().entry(alert.kind).or_default().push(after);
+                self.answers.lock().unwrap().entry(alert.kind).or_default().push((after, end));
             }
         });
     }
@@ -287,18 +290,23 @@ impl Soak {
     }
 }
 
-fn summary(answers: &BTreeMap<Kind, Vec<Duration>>, rounds: &[Rounds; 2], ends: &[How]) -> String {
+fn summary(answers: &Answers, rounds: &[Rounds; 2], ends: &[How]) -> String {
     let mut lines = Vec::new();
     for (kind, times) in answers {
-        let mut times = times.clone();
+        let mut times: Vec<Duration> = times.iter().map(|(after, _)| *after).collect();
         times.sort_unstable();
         let (many, worst) = (times.len(), times.last().unwrap());
         let most = times[many * 99 / 100];
         lines.push(format!("{kind:?}: {many} answered, 99 % within {most:.2?}, all {worst:.2?}"));
     }
-    for how in [How::Restarted, How::Killed] {
-        let many = ends.iter().filter(|one| **one == how).count();
-        lines.push(format!("webhook-privd: {how:?} {many} times"));
+    for how in [None, Some(How::Restarted), Some(How::Killed)] {
+        let met =
+            answers.values().flatten().filter(|(_, end)| *end == how).map(|(after, _)| *after);
+        let (alerts, worst) = (met.clone().count(), met.max().unwrap_or_default());
+        let times = ends.iter().filter(|one| Some(**one) == how).count();
+        let how = how.map_or("not ended".to_owned(), |how| format!("{how:?} {times} times"));
+        lines
+            .push(format!("webhook-privd {how}: {alerts} alerts met that, all within {worst:.2?}"));
     }
     for (name, _) in KINDS {
         let [client, stranger] = rounds.each_ref().map(|rounds| rounds.get(name).unwrap_or(&0));
@@ -342,10 +350,9 @@ fn length() -> Duration {
 
 /// From connecting until the answer is read.
 const LATEST: Duration = Duration::from_secs(1);
-/// The same where webhook-privd was ended just then: what its ufw is about is finished first, after a kill
-/// systemd waits for half a second, and the next one first lifts what has ended meanwhile (1.2 s of a quiet
-/// host after a restart, 2.5 s after a kill).
-const MEETING_AN_END: Duration = Duration::from_secs(3);
+/// The same where webhook-privd was killed just then: systemd waits for `RestartSec=`, and a ufw that
+/// lost its webhook-privd ends by itself first.
+const LATEST_OF_A_KILL: Duration = Duration::from_secs(2);
 /// Connections between the daemons that may have been opened meanwhile, and are kept.
 const TO_EACH_OTHER: usize = 2;
 /// By what a heap varies that has not grown.

@@ -14,7 +14,7 @@ const MINUTE: u64 = 60;
 const DAY: u64 = 86_400;
 
 #[test]
-fn whatever_has_queued_up_is_one_run() {
+fn whatever_has_queued_up_to_be_blocked_is_one_run_and_what_is_to_be_lifted_the_next() {
     let mut bench = Bench::new("");
     bench.alert("198.51.100.1");
     let before = bench.runs();
@@ -28,7 +28,8 @@ fn whatever_has_queued_up_is_one_run() {
     let (order, lifted) = unblock(Some("198.51.100.1"), 0);
     orders.push(order);
     bench.turn(orders);
-    assert_eq!(bench.runs(), before + 1);
+    // What is lifted comes after, so that nobody who is to be blocked waits for it.
+    assert_eq!(bench.runs(), before + 2);
     // What all of them name begins with the first.
     for (number, answer) in answers.iter().enumerate() {
         let named = if number == 0 { "blocked" } else { "already-blocked" };
@@ -76,6 +77,27 @@ fn any_number_of_blocks_end_at_their_time_in_one_run() {
     let before = bench.runs();
     bench.pass(1);
     assert_eq!((bench.held().len(), bench.live().len(), bench.runs()), (0, 0, before + 1));
+}
+
+#[test]
+fn who_is_to_be_blocked_waits_for_nothing_that_has_ended() {
+    let mut bench = Bench::new("block-for = \"60s\"");
+    let [again, ended, new] = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
+    bench.block(Role::Frontend, &[again, ended], None);
+    bench.advance(60);
+    let before = bench.runs();
+    for outcome in bench.block(Role::Frontend, &[again, new], None) {
+        assert_eq!(until(&outcome), Until::At(START + 120));
+    }
+    bench.with_rules(|rules| {
+        let runs: Vec<Vec<Target>> = rules.runs[before..]
+            .iter()
+            .map(|run| run.iter().map(Change::target).collect())
+            .collect();
+        let named = [again, new, ended].map(|target| target.parse::<Target>().unwrap());
+        assert_eq!(runs, [&named[..2], &named[2..]]);
+    });
+    assert_eq!(bench.held(), [again, new]);
 }
 
 #[test]

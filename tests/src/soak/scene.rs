@@ -22,7 +22,7 @@ struct End {
 }
 
 /// How webhook-privd is ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum How {
     /// By `systemctl restart`.
     Restarted,
@@ -56,11 +56,12 @@ impl Scene {
         end.as_ref().is_some_and(|end| end.back.is_none_or(|back| back.elapsed() < MENDED))
     }
 
-    /// Whether an alert that was posted then may have waited for a webhook-privd that was ended.
+    /// By what an alert that was posted then, and is answered now, may have been held up.
     #[must_use]
-    pub fn meets_an_end(&self, asked: Instant) -> bool {
+    pub fn end_since(&self, asked: Instant) -> Option<How> {
         let end = self.end.lock().unwrap();
-        end.as_ref().is_some_and(|end| end.back.is_none_or(|back| back > asked))
+        let end = end.as_ref().filter(|end| end.back.is_none_or(|back| back > asked));
+        end.map(|end| end.how)
     }
 }
 
