@@ -1,6 +1,7 @@
-//! The one thread that owns ledger and firewall. Whatever has queued up to be blocked is one batch,
-//! whatever goes is the next; each is one entry in the ledger and one run of the firewall's tool.
+//! The one thread that owns ledger and firewall. It takes whatever has queued up as one batch,
+//! which is one entry in the ledger and one run of the firewall's tool.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use logging::Journal;
 use protocol::{
     Block, Durations, Lift, LiftOutcome, Outcome, Reloaded, Reply, Target, Text, Unblock, Verdict,
+    Which,
 };
 use slog::{Logger, error};
 
@@ -57,13 +59,6 @@ pub enum End {
     Replaced,
 }
 
-/// Whether a batch takes along what is due by itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Upkeep {
-    Now,
-    Later,
-}
-
 /// Owns everything that changes the host.
 pub struct Enforcer {
     pub(crate) engine: Box<dyn Firewall>,
@@ -91,6 +86,9 @@ pub struct Enforcer {
     pub(crate) next_upkeep: Duration,
     /// Whether a look found reason to go through all blocks.
     pub(crate) sweep: bool,
+    /// What is to go was put off by a batch, so that somebody is blocked sooner; and whether that batch
+    /// was to go through all blocks.
+    pub(crate) put_off: Option<bool>,
     /// Whether a live block may be of what is protected.
     pub(crate) spare: bool,
     /// Whether the table is nearly full, which has been said.
@@ -144,6 +142,7 @@ impl Enforcer {
             retiring: None,
             next_upkeep: now.steady,
             sweep: false,
+            put_off: None,
             spare: true,
             filling: false,
             state,
@@ -153,18 +152,18 @@ impl Enforcer {
         }
     }
 
-    /// Before anybody is served: has the engine put in force at once what the ledger says, and lets
-    /// another engine's rules go when all of it is.
+    /// Before anybody is served: has the engine put in force at once what the ledger says, lets
+    /// another engine's rules go when all of it is, and has a first look at everything.
     pub fn load(&mut self, other: Box<dyn Firewall>) {
         self.retiring = Some((other, Text::default()));
         let now = (self.clock)();
-        if !self.adopted || !self.state.config.enforce {
-            return;
+        if self.adopted && self.state.config.enforce {
+            let due = recover::due(self.state.blocks.read().iter(), now.wall);
+            if let Err(problem) = self.engine.load(&due) {
+                error!(self.log, "blocks could not be put in force at once; it is tried again"; "why" => %problem);
+            }
         }
-        let due = recover::due(self.state.blocks.read().iter(), now.wall);
-        if let Err(problem) = self.engine.load(&due) {
-            error!(self.log, "blocks could not be put in force at once; it is tried again"; "why" => %problem);
-        }
+        self.look(now);
     }
 
     /// Where readers find the current state.
@@ -174,23 +173,8 @@ impl Enforcer {
 
     /// Works until told to stop, or until only a fresh start helps.
     pub fn run(mut self, orders: &Receiver<Order>) -> End {
-        // Who has waited for this start comes first.
-        let mut least = FIRST;
+        let mut queue = self.who_has_waited(orders);
         loop {
-            self.notice();
-            let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK).max(least);
-            least = Duration::ZERO;
-            let first = match pulse::during(wait, || orders.recv_timeout(wait)) {
-                Ok(order) => Some(order),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.settle();
-                    None
-                }
-                Err(RecvTimeoutError::Disconnected) => return End::Stopped,
-            };
-            let mut queue: Vec<Order> =
-                first.into_iter().chain(orders.try_iter().take(BATCH)).collect();
-            self.journal.settle(Some(Instant::now()));
             self.wait_for_more(&mut queue, orders);
             let stop = self.turn(queue.into_iter());
             if self.engine.replaced() {
@@ -199,7 +183,27 @@ impl Enforcer {
             if stop {
                 return End::Stopped;
             }
+            self.notice();
+            let wait = self.next_look.saturating_sub((self.clock)().steady).min(TICK);
+            let wait = if self.put_off.is_some() { Duration::ZERO } else { wait };
+            let first = match pulse::during(wait, || orders.recv_timeout(wait)) {
+                Ok(order) => Some(order),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.settle();
+                    None
+                }
+                Err(RecvTimeoutError::Disconnected) => return End::Stopped,
+            };
+            queue = first.into_iter().chain(orders.try_iter().take(BATCH)).collect();
+            self.journal.settle(Some(Instant::now()));
         }
+    }
+
+    /// Who asked while no webhook-privd ran comes ahead of what became due meanwhile.
+    fn who_has_waited(&self, orders: &Receiver<Order>) -> Vec<Order> {
+        let end = (self.clock)().steady.saturating_add(FIRST);
+        let left = || end.saturating_sub((self.clock)().steady);
+        std::iter::from_fn(|| orders.recv_timeout(left()).ok()).take(BATCH).collect()
     }
 
     /// Now and then, when nobody waits, ufw takes over what was put in force without it. Not more
@@ -207,7 +211,7 @@ impl Enforcer {
     fn settle(&mut self) {
         let now = (self.clock)();
         let due = self.settled.saturating_add(self.state.config.reconcile_every);
-        if now.steady >= due && self.engine.is_unsettled() {
+        if now.steady >= due && self.put_off.is_none() && self.engine.is_unsettled() {
             self.settled = now.steady;
             self.engine.settle();
             self.judge(now);
@@ -264,12 +268,17 @@ impl Enforcer {
         if doubtful || now.steady >= self.next_look {
             self.look(now);
         }
-        // Who is to be blocked does not wait for what goes, nor is anything both in one batch.
-        if !blocks.is_empty() {
-            self.work(now, blocks, Vec::new(), Upkeep::Later);
-        }
+        // Blocks before lifts: a target of both is lifted by a batch of its own.
+        let asked: HashSet<Target> =
+            blocks.iter().flat_map(|(_, block, _)| block.targets.as_slice()).copied().collect();
+        let overlaps = |unblock: &Unblock| match &unblock.which {
+            Which::Targets(targets) => targets.as_slice().iter().any(|one| asked.contains(one)),
+            Which::All | Which::Rule(_) => !asked.is_empty(),
+        };
+        let (later, lifts) = lifts.into_iter().partition(|(_, unblock, _)| overlaps(unblock));
         let spared = if reloads.is_empty() { Vec::new() } else { self.to_be_spared() };
-        let batch = self.work(now, Vec::new(), lifts, Upkeep::Now);
+        let urgent = !blocks.is_empty() && reloads.is_empty();
+        let batch = self.work(now, blocks, lifts, urgent);
         if !self.engine.replaced() {
             let lift = |target: Target| match &self.state.problem {
                 Some(problem) => {
@@ -281,16 +290,20 @@ impl Enforcer {
             let reloaded = Reloaded::Done { lifted };
             reloads.into_iter().for_each(|answer| answer(Reply::Reload(reloaded.clone())));
         }
+        if !later.is_empty() && !self.engine.replaced() {
+            self.work(now, Vec::new(), later, false);
+        }
         stop
     }
 
-    /// One batch: what was asked for, and what is due by itself if that is its turn.
+    /// One batch: what was asked for, and what is due by itself. Beside what is urgent, nothing that
+    /// goes.
     fn work(
         &mut self,
         now: Now,
         blocks: Vec<(Peer, Block, Answer)>,
         lifts: Vec<(Peer, Unblock, Answer)>,
-        upkeep: Upkeep,
+        urgent: bool,
     ) -> Batch {
         let mut batch = Batch::default();
         let gathered = match self.state.problem.clone() {
@@ -309,9 +322,7 @@ impl Enforcer {
         }
         let lifted: Vec<Vec<Target>> =
             lifts.iter().map(|(_, unblock, _)| self.plan_lifts(now, unblock, &mut batch)).collect();
-        if upkeep == Upkeep::Now {
-            self.add_upkeep(now, &mut batch);
-        }
+        self.add_upkeep(now, urgent, &mut batch);
         self.carry_out(now, &mut batch);
         if self.engine.replaced() {
             return batch;
@@ -398,7 +409,7 @@ impl Enforcer {
 const MANY: usize = 1_000;
 /// Orders taken into one batch at most.
 const BATCH: usize = 1024;
-/// For the orders of who has waited for the start.
+/// From a start until those who waited for it have asked again.
 const FIRST: Duration = Duration::from_millis(50);
 /// A tenth of a ufw run, for which a batch waits to be as large as the one before.
 const TOGETHER: Duration = Duration::from_millis(20);

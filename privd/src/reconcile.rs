@@ -305,12 +305,26 @@ impl Enforcer {
         protected.take(MAX_TARGETS).collect()
     }
 
-    /// Adds to a batch what is due: beside other work it costs no run of its own.
-    pub(crate) fn add_upkeep(&mut self, now: Now, batch: &mut Batch) {
+    /// Adds to a batch what is due: beside other work it costs no run of its own, but ufw takes as long
+    /// for what goes as for what comes, and so an urgent batch puts that off; the next one does not.
+    pub(crate) fn add_upkeep(&mut self, now: Now, urgent: bool, batch: &mut Batch) {
         let sweep = std::mem::take(&mut self.sweep);
+        let put_off = self.put_off.take();
         if now.steady < self.next_upkeep || self.state.problem.is_some() {
             return;
         }
+        if urgent && put_off.is_none() {
+            self.put_off = Some(sweep);
+        } else {
+            self.add_ends(now, sweep || put_off == Some(true), batch);
+        }
+        if sweep {
+            self.add_missing(now, batch);
+        }
+    }
+
+    /// What is over; in a sweep also what is not to be blocked, and what is nobody's.
+    fn add_ends(&mut self, now: Now, sweep: bool, batch: &mut Batch) {
         self.state.blocks.read().over(now.wall).for_each(|target| batch.lift(Why::Expired, target));
         if !sweep {
             return;
@@ -324,14 +338,26 @@ impl Enforcer {
         let blocks = self.state.blocks.read();
         let orphans = found.filter(|target| self.adopted && blocks.get(*target).is_none());
         orphans.for_each(|target| batch.lift(Why::Orphaned, target));
+    }
+
+    fn add_missing(&mut self, now: Now, batch: &mut Batch) {
+        let blocks = self.state.blocks.read();
         let missing = blocks.missing();
         if missing.is_empty() || !self.state.config.enforce {
             return;
         }
+        // What is about to go may have been put off.
+        let stays = |live: &&Live| {
+            !live.is_over(now.wall) && self.state.protected.covers(live.info.target).is_none()
+        };
         match self.repairs.take(now.steady) {
-            Ok(()) => missing.iter().filter_map(|target| blocks.get(*target)).for_each(|live| {
-                batch.add(Why::Missing, live.clone(), false);
-            }),
+            Ok(()) => {
+                missing.iter().filter_map(|target| blocks.get(*target)).filter(stays).for_each(
+                    |live| {
+                        batch.add(Why::Missing, live.clone(), false);
+                    },
+                )
+            }
             Err(wait) => {
                 let wait = Duration::from_secs(u64::from(wait));
                 self.next_look = self.next_look.min(now.steady.saturating_add(wait));

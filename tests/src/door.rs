@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::https::{self, Answer, Client, Connection};
@@ -12,6 +14,7 @@ pub struct Door {
     address: SocketAddr,
     client: Client,
     bearer: String,
+    opened: Arc<AtomicUsize>,
 }
 
 impl Door {
@@ -19,7 +22,7 @@ impl Door {
     #[must_use]
     pub fn new(client: Client, token: &str) -> Self {
         let bearer = format!("Bearer {token}");
-        Self { address: ([10, 9, 0, 1], 5001).into(), client, bearer }
+        Self { address: ([10, 9, 0, 1], 5001).into(), client, bearer, opened: Arc::default() }
     }
 
     /// The same by another address of the host, which need not be in the certificate.
@@ -41,7 +44,14 @@ impl Door {
     pub fn plain(&self) -> io::Result<TcpStream> {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        self.opened.fetch_add(1, Ordering::Relaxed);
         Ok(stream)
+    }
+
+    /// How many connections it has let in.
+    #[must_use]
+    pub fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
     }
 
     /// A connection with TLS, if it is let in.

@@ -72,6 +72,12 @@ impl Standing {
     #[must_use]
     pub fn of(machine: &Container, engine: Engine) -> Self {
         let _held = Lock::take(&machine.path("/run/ufw.lock"));
+        Self::unlocked_of(machine, engine)
+    }
+
+    /// Reads all of a machine, whoever writes.
+    #[must_use]
+    pub fn unlocked_of(machine: &Container, engine: Engine) -> Self {
         Self::read(engine, machine.network(), |path| machine.path(path))
     }
 

@@ -320,7 +320,8 @@ call('mprotect', ctypes.c_void_p(at), 4096, 5)",
     );
     // Where io_uring is switched off, it is for root too.
     let ring = ("syscall('io_uring_setup', 1, None)", "EPERM", "EFAULT|EPERM");
-    probe.check(&[FRONTEND], &[ring]);
+    let program = ("os.memfd_create('program')", "EPERM", DONE); // what Landlock does not see
+    probe.check(&[FRONTEND], &[ring, program]);
     probe.check(
         &[FRONTEND],
         &[

@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 /// Whose share something is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Source {
+    /// This host, by whichever of its loopback's addresses: any local user may choose one.
+    ThisHost,
     /// One address.
     Address(IpAddr),
     /// A /64 of IPv6, all of which one host may use (RFC 4291 2.5.1).
@@ -24,6 +26,7 @@ impl Source {
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
+            address if address.is_loopback() => Self::ThisHost,
             IpAddr::V6(address) => Self::Network(Ipv6Addr::from_bits(address.to_bits() & NETWORK)),
             address => Self::Address(address),
         }
@@ -33,6 +36,7 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ThisHost => formatter.write_str("this host"),
             Self::Address(address) => write!(formatter, "{address}"),
             Self::Network(network) => write!(formatter, "{network}/64"),
             Self::Strangers => formatter.write_str("whoever is not in allow-clients"),
@@ -157,6 +161,9 @@ mod tests {
             ("192.0.2.1", "::ffff:192.0.2.1", true),
             ("2001:db8:0:1::1", "2001:db8:0:1:ffff::7", true),
             ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
+            ("127.0.0.1", "127.9.9.9", true),
+            ("127.0.0.1", "::1", true),
+            ("127.0.0.1", "192.0.2.1", false),
         ] {
             assert_eq!(source(one) == source(other), same, "{one} {other}");
         }

@@ -14,7 +14,7 @@ const MINUTE: u64 = 60;
 const DAY: u64 = 86_400;
 
 #[test]
-fn whatever_has_queued_up_to_be_blocked_is_one_run_and_what_is_to_be_lifted_the_next() {
+fn whatever_has_queued_up_is_one_run() {
     let mut bench = Bench::new("");
     bench.alert("198.51.100.1");
     let before = bench.runs();
@@ -28,8 +28,7 @@ fn whatever_has_queued_up_to_be_blocked_is_one_run_and_what_is_to_be_lifted_the_
     let (order, lifted) = unblock(Some("198.51.100.1"), 0);
     orders.push(order);
     bench.turn(orders);
-    // What is lifted comes after, so that nobody who is to be blocked waits for it.
-    assert_eq!(bench.runs(), before + 2);
+    assert_eq!(bench.runs(), before + 1);
     // What all of them name begins with the first.
     for (number, answer) in answers.iter().enumerate() {
         let named = if number == 0 { "blocked" } else { "already-blocked" };
@@ -80,24 +79,43 @@ fn any_number_of_blocks_end_at_their_time_in_one_run() {
 }
 
 #[test]
-fn who_is_to_be_blocked_waits_for_nothing_that_has_ended() {
+fn who_is_to_be_blocked_waits_for_nothing_that_has_ended_and_that_waits_for_one_batch() {
     let mut bench = Bench::new("block-for = \"60s\"");
-    let [again, ended, new] = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
+    let [again, ended, new, next] =
+        ["198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"];
     bench.block(Role::Frontend, &[again, ended], None);
-    bench.advance(60);
+    bench.pass(59);
+    bench.advance(1);
     let before = bench.runs();
     for outcome in bench.block(Role::Frontend, &[again, new], None) {
         assert_eq!(until(&outcome), Until::At(START + 120));
     }
+    // However many more are to be blocked.
+    bench.alert(next);
     bench.with_rules(|rules| {
-        let runs: Vec<Vec<Target>> = rules.runs[before..]
-            .iter()
-            .map(|run| run.iter().map(Change::target).collect())
-            .collect();
-        let named = [again, new, ended].map(|target| target.parse::<Target>().unwrap());
-        assert_eq!(runs, [&named[..2], &named[2..]]);
+        let named = |run: &Vec<Change>| run.iter().map(|one| one.target().to_string()).collect();
+        let runs: Vec<Vec<String>> = rules.runs[before..].iter().map(named).collect();
+        assert_eq!(runs, [[again, new], [next, ended]]);
     });
-    assert_eq!(bench.held(), [again, new]);
+    assert_eq!(bench.held(), [again, new, next]);
+}
+
+#[test]
+fn what_is_missing_and_about_to_end_is_not_put_back_beside_what_is_urgent() {
+    let mut bench = Bench::new("block-for = \"60s\"");
+    bench.alert(ATTACKER);
+    bench.with_rules(|rules| rules.held.clear());
+    // The look at it all notices that it is gone; the next one comes with the alert.
+    bench.pass(59);
+    bench.advance(1);
+    let before = bench.runs();
+    bench.alert("198.51.100.8");
+    bench.turn(Vec::new());
+    bench.with_rules(|rules| {
+        let back = |change: &Change| change.is_block() && change.target().to_string() == ATTACKER;
+        assert!(!rules.runs[before..].iter().flatten().any(back), "{:?}", rules.runs);
+    });
+    assert!(!bench.live().iter().any(|(target, _)| target == ATTACKER));
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Body {
 /// An alert that is as large as one may be.
 #[derive(Debug)]
 pub struct BodyAtTheCap {
-    /// How often which status was the answer.
+    /// How often which status was the answer; 0: there was none.
     pub answers: BTreeMap<u16, usize>,
     body: String,
 }
@@ -112,8 +112,8 @@ impl Abuse for BodyAtTheCap {
     fn round(&mut self, door: &Door) {
         let Some(mut connection) = door.secure() else { return };
         connection.sock.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let answer = exchange(&mut connection, &door.alert(&self.body)).unwrap();
-        *self.answers.entry(answer.status).or_default() += 1;
+        let answer = exchange(&mut connection, &door.alert(&self.body));
+        *self.answers.entry(answer.map_or(0, |answer| answer.status)).or_default() += 1;
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{Abuse, Door, Random};
 /// An abuse's name, and how it begins.
 type Kind = (&'static str, fn() -> Box<dyn Abuse>);
 
-/// How many rounds of which.
+/// How many rounds of which that reached webhookd with a connection of their own.
 pub type Rounds = BTreeMap<&'static str, usize>;
 
 /// Does all of them in an order from the seed, each for `turn`, and then in another.
@@ -38,9 +38,9 @@ pub fn attack(
         scene.attacks(source, name);
         let (mut abuse, began) = (begin(), Instant::now());
         while began.elapsed() < turn && !stop.load(Ordering::Relaxed) {
-            let round = Instant::now();
+            let (round, opened) = (Instant::now(), door.opened());
             abuse.round(door);
-            *rounds.entry(name).or_default() += 1;
+            *rounds.entry(name).or_default() += usize::from(door.opened() > opened);
             // The daemons are to be measured, and not a processor without time for them: a source is
             // at work a quarter of the time.
             let rest = 50 + 6 * u64::try_from(round.elapsed().as_millis()).unwrap();

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::alerts::Alert;
+use super::alerts::{Alert, FOR_GOOD};
 use crate::{Answer, Standing};
 
 /// The end of each block that was answered.
@@ -25,7 +25,8 @@ impl Promises {
     /// Not each is blocked, or not for its term.
     pub fn note(&self, alert: &Alert, answer: &Answer) -> Result<(), String> {
         let blocked = |outcome: &&str| matches!(*outcome, "blocked" | "already-blocked");
-        if answer.status != 200 || !answer.outcomes().iter().all(blocked) {
+        let many = answer.outcomes().iter().filter(|outcome| blocked(outcome)).count();
+        if answer.status != 200 || many != alert.addresses.len().max(1) {
             return Err(format!("{} {}", answer.status, answer.text));
         }
         if alert.addresses.is_empty() {
@@ -61,7 +62,7 @@ impl Promises {
         let standing = look();
         let after = Timestamp::now();
         let mut live = 0;
-        let mut wrong = Vec::new();
+        let mut wrong = Vec::from_iter(standing.lacks(FOR_GOOD.parse().unwrap()));
         for (address, until) in wanted {
             let problem = if until > after + MOMENT {
                 live += 1;
@@ -77,6 +78,12 @@ impl Promises {
             }
         }
         (wrong, live)
+    }
+
+    /// Whether one that was lifted is gone, unless somebody has asked for it since.
+    #[must_use]
+    pub fn is_gone(&self, address: IpAddr, look: impl FnOnce() -> Standing) -> bool {
+        !look().names(address) || self.book().contains_key(&address)
     }
 
     /// One that goes on standing for a while.

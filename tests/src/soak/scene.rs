@@ -22,7 +22,7 @@ struct End {
 }
 
 /// How webhook-privd is ended.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum How {
     /// By `systemctl restart`.
     Restarted,
