@@ -53,9 +53,13 @@ impl Peer {
     }
 
     fn login_uid(&self) -> Option<u32> {
-        let text = fs::read_to_string(format!("/proc/{}/loginuid", self.pid)).ok()?;
-        text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
+        login_of(&fs::read_to_string(format!("/proc/{}/loginuid", self.pid)).ok()?)
     }
+}
+
+/// What the kernel calls -1 is nobody (proc(5)).
+fn login_of(text: &str) -> Option<u32> {
+    text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
 }
 
 fn role_of(uid: u32, frontend: Frontend) -> Option<Role> {
@@ -121,5 +125,19 @@ mod tests {
         assert!(peer(999).may(&Request::Status));
         assert!(peer(999).may(&Request::Block(block(false))));
         assert_eq!(role_of(1000, frontend), None);
+    }
+
+    #[test]
+    fn behind_root_is_whoever_logged_in() {
+        assert_eq!(login_of("1000\n"), Some(1000));
+        for nobody in ["4294967295", "", "-1", "x"] {
+            assert_eq!(login_of(nobody), None, "{nobody}");
+        }
+        let own = login_of(&fs::read_to_string("/proc/self/loginuid").unwrap());
+        let pid = std::process::id().try_into().unwrap();
+        for (uid, role, login) in [(0, Role::Operator, own), (999, Role::Frontend, None)] {
+            let asker = Peer { uid, gid: 7, pid, role }.asker();
+            assert_eq!((asker.uid, asker.gid, asker.pid, asker.login), (uid, 7, pid, login));
+        }
     }
 }

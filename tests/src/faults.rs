@@ -41,6 +41,8 @@ pub enum Fault {
 pub struct Begun {
     fault: Fault,
     held: Held,
+    /// Of its programs, so many were killed.
+    pub killed: usize,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl Fault {
     /// Makes it so in a world that is [`breakable`].
     pub fn begin(self, world: &World, random: &mut Random) -> Begun {
         let privd = world.privd_pid();
-        let mut held = Held::Nothing;
+        let (mut held, mut killed) = (Held::Nothing, 0);
         match self {
             Self::FullLedgerDisk | Self::FullUfwDisk => {
                 let filler = if self == Self::FullUfwDisk {
@@ -83,9 +85,7 @@ impl Fault {
             }
             Self::NoDescriptors => limit(world, privd, "nofile", 3),
             Self::NoMemory => {
-                let more = random.from(0..8) << 20;
-                let taken = memory(privd, "VmSize").unwrap_or(0) << 10;
-                limit(world, privd, "as", taken + more);
+                starve(world, random.from(0..8) << 20);
             }
             Self::ReadOnlyUfw => remount(world, "ro"),
             Self::MissingPrograms => {
@@ -99,12 +99,14 @@ impl Fault {
             Self::KilledPrograms => {
                 for _ in 0..5 {
                     random.pause(60);
-                    descendants(privd).into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+                    let found = descendants(privd);
+                    killed += found.len();
+                    found.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
                 }
             }
             Self::KilledPrivd => signal(privd, Signal::SIGKILL),
         }
-        Begun { fault: self, held }
+        Begun { fault: self, held, killed }
     }
 }
 
@@ -176,21 +178,37 @@ impl World {
         crashes
     }
 
-    /// Starts it again if it has ended; whether it had.
+    /// Until all is well, starts it again where it has ended: it may be about to. Whether it had.
+    ///
+    /// # Panics
+    /// When it does not become so.
     pub fn revive_privd(&mut self) -> bool {
-        let ended = !runs(self.privd_pid());
-        if ended {
-            self.stop_privd(Signal::SIGKILL);
-            self.start_privd_again();
-        }
+        let mut ended = false;
+        until("webhook-privd is ready", 20, || {
+            if !runs(self.privd_pid()) {
+                ended = true;
+                self.stop_privd(Signal::SIGKILL);
+                self.start_privd_again();
+            }
+            self.ctl_json("status")["ready"] == true
+        });
         ended
     }
+}
+
+/// Lets webhook-privd take so many bytes more.
+pub fn starve(world: &World, more: u64) {
+    let privd = world.privd_pid();
+    let taken = memory(privd, "VmSize").unwrap_or(0) << 10;
+    limit(world, privd, "as", taken + more);
 }
 
 /// The soft limit, which prlimit(1) can raise again, of a process that may be gone.
 fn limit(world: &World, pid: u32, what: &str, most: u64) {
     let most = if most == u64::MAX { "unlimited".to_owned() } else { most.to_string() };
-    let _ = world.server.run(&["prlimit", &format!("--pid={pid}"), &format!("--{what}={most}:")]);
+    let arguments = ["prlimit", &format!("--pid={pid}"), &format!("--{what}={most}:")];
+    let output = world.server.run(&arguments);
+    assert!(output.status.success() || !runs(pid), "{output:?}");
 }
 
 fn remount(world: &World, how: &str) {

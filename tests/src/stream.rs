@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ use crate::{Standing, World, https, until};
 pub struct Stream {
     stop: Arc<AtomicBool>,
     book: Arc<Mutex<Book>>,
+    /// Read by whoever asks.
+    asking: Arc<RwLock<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -78,15 +80,19 @@ impl Stream {
     pub fn paced(world: &World, pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let book = Arc::new(Mutex::new(Book::default()));
+        let asking = Arc::new(RwLock::new(()));
         let poster = |poster| {
-            let (stop, book) = (Arc::clone(&stop), Arc::clone(&book));
+            let (stop, book, asking) = (Arc::clone(&stop), Arc::clone(&book), Arc::clone(&asking));
             let (connection, token) = (world.connection(), world.bearer());
-            std::thread::spawn(move || post(poster, connection, &token, pause, &stop, &book))
+            std::thread::spawn(move || {
+                post(poster, connection, &token, pause, &stop, &book, &asking);
+            })
         };
         let mut threads: Vec<JoinHandle<()>> = (1..=POSTERS).map(poster).collect();
         let (stopped, shared, socket) = (Arc::clone(&stop), Arc::clone(&book), world.socket());
-        threads.push(std::thread::spawn(move || lift(&socket, &stopped, &shared)));
-        Self { stop, book, threads }
+        let lifting = Arc::clone(&asking);
+        threads.push(std::thread::spawn(move || lift(&socket, &stopped, &shared, &lifting)));
+        Self { stop, book, asking, threads }
     }
 
     /// Waits until all that is acknowledged by now is in force; how long that took.
@@ -131,12 +137,20 @@ impl Stream {
         self.stop.store(true, Ordering::Relaxed);
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
         let book = self.book.lock().unwrap().clone();
-        let began = Instant::now();
-        while let Err(problem) = agrees(world, &book) {
-            assert!(began.elapsed() < SETTLE, "{problem}\n{}", book.summary());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        agree(world, &book, "at the end");
         book
+    }
+
+    /// Holds it, and waits until the rules are exactly those of the list, the list is what the book
+    /// says, and nothing is left of programs that were killed.
+    ///
+    /// # Panics
+    /// When they do not become so within [`SETTLE`].
+    pub fn pauses(&self, world: &World, when: &str) {
+        let _held = self.asking.write().unwrap();
+        let book = self.book.lock().unwrap().clone();
+        agree(world, &book, when);
+        until("no stray chain is left", 15, || Standing::now(world).strays().is_empty());
     }
 }
 
@@ -147,11 +161,13 @@ fn post(
     pause: Duration,
     stop: &AtomicBool,
     book: &Mutex<Book>,
+    asking: &RwLock<()>,
 ) {
     let headers = [("Authorization", token), https::JSON];
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         let addresses = addresses(poster, number);
+        let asks = asking.read().unwrap();
         book.lock().unwrap().asked.extend(&addresses);
         let body = json!({ "ips": addresses }).to_string();
         let request = https::request("POST", "/blockip", &headers, &body);
@@ -163,16 +179,18 @@ fn post(
             }
             book.note(format!("{} {outcome}", answer.status));
         }
-        drop(book);
+        drop((book, asks));
         number += 1;
         std::thread::sleep(pause);
     }
 }
 
-fn lift(socket: &std::path::Path, stop: &AtomicBool, book: &Mutex<Book>) {
+fn lift(socket: &std::path::Path, stop: &AtomicBool, book: &Mutex<Book>, asking: &RwLock<()>) {
     while !stop.load(Ordering::Relaxed) {
+        let asks = asking.read().unwrap();
         let next = book.lock().unwrap().next_to_lift();
         let Some(address) = next else {
+            drop(asks);
             std::thread::sleep(Duration::from_millis(20));
             continue;
         };
@@ -185,6 +203,14 @@ fn lift(socket: &std::path::Path, stop: &AtomicBool, book: &Mutex<Book>) {
             book.lifted.insert(address);
         }
         book.note(format!("unblock {:?}", output.status.code()));
+    }
+}
+
+fn agree(world: &World, book: &Book, when: &str) {
+    let began = Instant::now();
+    while let Err(problem) = agrees(world, book) {
+        assert!(began.elapsed() < SETTLE, "{when}: {problem}\n{}", book.summary());
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::json;
-use tests::faults::{LASTS, breakable, set_clock};
-use tests::processes::runs;
+use tests::faults::{LASTS, breakable, set_clock, starve};
+use tests::processes::{descriptors, runs};
 use tests::random::times;
 use tests::stream::listed;
-use tests::{Fault, Random, Standing, Stream, World, until};
+use tests::{Engine, Fault, Random, Standing, Stream, World, until};
 
 /// Looks every second, and no quota.
 const BUSY: &str =
@@ -25,7 +25,9 @@ fn faults_in_random_order_lose_no_acknowledged_block() {
     let mut world = breakable(BUSY);
     let kinds = Fault::all(world.engine);
     let stream = Stream::paced(&world, Duration::from_millis(30));
+    let before = descriptors(world.privd_pid()).unwrap();
     let (mut slowest, mut ended) = (Duration::ZERO, 0);
+    let (mut killing, mut killed) = (0, 0);
     for number in 0..times(200) {
         let mut one = || kinds[usize::try_from(random.from(0..kinds.len() as u64)).unwrap()];
         let (first, second) = (one(), one());
@@ -35,17 +37,25 @@ fn faults_in_random_order_lose_no_acknowledged_block() {
         let on_top = (second != first && random.from(0..2) == 0).then_some(second);
         let when = on_top.map_or_else(|| when.clone(), |second| format!("{when} and {second:?}"));
         begun.extend(on_top.map(|second| second.begin(&world, &mut random)));
+        killing += usize::from(when.contains("KilledPrograms"));
+        killed += begun.iter().map(|one| one.killed).sum::<usize>();
         random.pause(LASTS.as_millis().try_into().unwrap());
         begun.into_iter().for_each(|one| one.mend(&world));
         ended += usize::from(world.revive_privd());
         slowest = slowest.max(stream.settled(&world, &when));
         Standing::now(&world).assert_administrator_is_let_in(&when);
+        stream.pauses(&world, &when);
         stream.flows();
     }
     let book = stream.end(&world);
+    until("its descriptors are closed", 20, || {
+        descriptors(world.privd_pid()).unwrap() <= before + TO_WEBHOOKD
+    });
+    // nftables needs no program for a block, ufw four.
+    assert!(world.engine == Engine::Nftables || killing < 2 || killed > 0, "nothing was killed");
     assert!(book.acknowledged.len() > 20, "{book:?}");
     eprintln!(
-        "faults: in force after at most {slowest:?}, started again {ended} times; {}",
+        "faults: in force after at most {slowest:?}, started again {ended} times, {killed} programs killed; {}",
         book.summary()
     );
 }
@@ -67,14 +77,15 @@ fn without_a_free_descriptor_it_says_so_and_works_again_once_there_are_some() {
 #[test]
 fn with_next_to_no_memory_it_goes_on_or_is_started_again_and_has_everything() {
     while_it_lasts(Fault::NoMemory, |world| {
-        for _ in 0..20 {
-            // Kibana would wait for the next one.
-            if runs(world.daemons().0) {
-                let many: Vec<String> =
-                    (0..10_000).map(|n| format!("127.0.{}.{}", n / 250, n % 250)).collect();
-                let _ = (asked(world), world.post(&json!({ "ips": many })));
-            }
-        }
+        let many: Vec<String> =
+            (0..10_000).map(|n| format!("127.0.{}.{}", n / 250, n % 250)).collect();
+        let mut less = (0..8_u64).rev().map(|mib| mib << 20);
+        // All of these are refused where there is room for them.
+        until("there is no room for a request", 30, || {
+            let harmed = world.post(&json!({ "ips": many })).status != 422;
+            starve(world, less.next().unwrap_or(0));
+            harmed || !runs(world.daemons().0)
+        });
     });
 }
 
@@ -82,7 +93,7 @@ fn with_next_to_no_memory_it_goes_on_or_is_started_again_and_has_everything() {
 fn where_every_program_is_gone_it_names_the_first() {
     while_it_lasts(Fault::MissingPrograms, |world| {
         let (status, words) = asked(world);
-        if world.engine == tests::Engine::Nftables {
+        if world.engine == Engine::Nftables {
             assert_eq!(status, 200, "it needs none: {words}");
         } else {
             assert_eq!(status, 503, "{words}");
@@ -95,11 +106,11 @@ fn where_every_program_is_gone_it_names_the_first() {
 fn however_the_clock_is_set_a_block_lasts_as_long_as_it_was_said() {
     let world = breakable("reconcile-every = \"1s\"");
     let terms = [("198.51.100.10", "8s"), ("198.51.100.11", "1h"), ("2001:db8:9::1", "1h")];
+    let began = Instant::now();
     for (address, term) in terms {
         assert_eq!(world.post(&json!({ "ip": address, "duration": term })).status, 200);
     }
     world.block(BEFORE);
-    let began = Instant::now();
     let left = |world: &World, step: i64| -> Option<i64> {
         let list = world.ctl_json("list");
         let row = list.as_array()?.iter().find(|row| row["target"] == "198.51.100.11")?;
@@ -121,7 +132,8 @@ fn however_the_clock_is_set_a_block_lasts_as_long_as_it_was_said() {
     until("the short one is over", 20, || {
         !Standing::now(&world).names("198.51.100.10".parse().unwrap())
     });
-    assert!(began.elapsed() > Duration::from_secs(7), "{:?}", began.elapsed());
+    // Each time that it is set, a part of a second may be lost or won.
+    assert!((7..=16).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 /// Breaks one thing, looks at it, mends it; whatever happened, what was blocked is, and more can be.
@@ -151,6 +163,9 @@ fn asked(world: &World) -> (u16, String) {
     let answer = world.post(&json!({ "ip": MEANWHILE }));
     (answer.status, answer.text)
 }
+
+/// Connections between the daemons that may have been opened meanwhile, and are kept.
+const TO_WEBHOOKD: usize = 4;
 
 /// What is so with ufw alone.
 mod ufw {

@@ -347,6 +347,9 @@ fn a_peer_that_never_reads_disturbs_nobody_and_is_given_up() {
         }
     });
     assert!(full, "privd took in whatever came: {sent} requests");
+    until("it is said of whom", 5, || {
+        !deaf.told(&world, "reply not taken, connection ended").is_empty()
+    });
     let Reply::Block(verdicts) = frontend.ask(block(&[ADDRESS])) else { panic!() };
     assert!(matches!(verdicts[0].outcome, Outcome::Blocked(_)), "{verdicts:?}");
     // What it never read did not pile up: the replies in flight are bounded.

@@ -16,7 +16,7 @@ fn among_random_rules_of_every_kind_what_we_stage_is_what_ufw_writes() {
     let folder = world.inside("/etc/ufw/applications.d");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("odd"), profile).unwrap();
-    let (mut taken, mut refused) = (0, Vec::new());
+    let (mut taken, mut refused, mut blocked) = (0, Vec::new(), 0);
     for number in 0..times(200) {
         let rule = rule(&mut random);
         until("a look would be seen", 5, || Timestamp::now().as_second() > verified_at(&world));
@@ -33,6 +33,7 @@ fn among_random_rules_of_every_kind_what_we_stage_is_what_ufw_writes() {
         let wanted = target(&mut random);
         let answer = world.post(&json!({ "ip": wanted }));
         assert!(matches!(answer.status, 200 | 422), "{wanted}: {answer:?}");
+        blocked += u64::from(answer.status == 200);
         unchanged_by_ufw(&world, &format!("ufw {rule}, and a block of {wanted}"));
         if number % 3 == 2 {
             let gone = listed_targets(&world).into_iter().next().unwrap();
@@ -42,8 +43,11 @@ fn among_random_rules_of_every_kind_what_we_stage_is_what_ufw_writes() {
         }
     }
     assert!(taken > refused.len(), "ufw took only {taken}: {refused:#?}");
+    assert!(2 * blocked > times(200), "only {blocked} were blocked");
     let standing = Standing::now(&world);
     assert_eq!(listed(&world).into_iter().find_map(|one| standing.lacks(one)), None);
+    // Networks, too.
+    assert_eq!(standing.blocks(), listed_targets(&world).len());
     standing.assert_administrator_is_let_in("afterwards");
 }
 

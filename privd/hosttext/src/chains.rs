@@ -360,9 +360,14 @@ mod tests {
             (FIRST_INPUT, "-A INPUT -s 198.51.0.0/16 -j ACCEPT"),
             (FIRST_INPUT, "-A INPUT ! -s 10.0.0.0/8 -j ACCEPT"),
             (FIRST_INPUT, "-A INPUT ! -i eth0 -j ACCEPT"),
+            (FIRST_INPUT, "-A INPUT ! -i lo -j ACCEPT"),
             (FIRST_INPUT, "-A INPUT -p tcp -j NFQUEUE --queue-num 0"),
             (FIRST_INPUT, "-A INPUT -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT"),
             (FIRST_INPUT, "-A INPUT -p udp -m udp --dport 5353 -j ACCEPT"),
+            (FIRST_INPUT, "-A INPUT -d 192.0.2.9/32 -p udp -m udp --dport 5353 -j ACCEPT"),
+            (FIRST_INPUT, "-A INPUT ! -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT"),
+            // Where the comment goes on in the next line, so does the rule.
+            (FIRST_INPUT, "-A INPUT -m comment --comment \"two"),
         ] {
             let listing = with_line(before, line);
             assert_eq!(
@@ -370,6 +375,35 @@ mod tests {
                 format!("bypassed by {line}")
             );
         }
+    }
+
+    #[test]
+    fn words_are_split_as_iptables_quotes_them() {
+        for (line, expected) in [
+            ("-A INPUT  -j LOG", &["-A", "INPUT", "-j", "LOG"][..]),
+            (r#"--comment "a b" -j LOG"#, &["--comment", "a b", "-j", "LOG"]),
+            (
+                r#"--comment "a \"b\" -j ACCEPT" -j LOG"#,
+                &["--comment", r#"a "b" -j ACCEPT"#, "-j", "LOG"],
+            ),
+            (r#"--comment "a \\" -j LOG"#, &["--comment", r"a \", "-j", "LOG"]),
+            (r"--comment a\b c", &["--comment", r"a\b", "c"]),
+        ] {
+            assert_eq!(words(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_deeper_than_chains_are_followed_may_accept() {
+        let mut jumps = "-A INPUT -j chain1\n".to_owned();
+        for level in 1..20 {
+            jumps += &format!("-N chain{level}\n-A chain{level} -j chain{}\n", level + 1);
+        }
+        let listing = with_line(FIRST_INPUT, &format!("-N chain20\n{jumps}"));
+        assert_eq!(
+            standing(&listing, "198.51.100.7", Direction::In),
+            format!("bypassed by -A chain{MAX_DEPTH} -j chain{}", MAX_DEPTH + 1)
+        );
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(crate) struct Rules {
     pub(crate) busy: bool,
     /// It can be looked at and not be changed.
     pub(crate) refuses: bool,
+    /// Only a fresh start helps.
+    pub(crate) replaced: bool,
 }
 
 struct Fake(Arc<Mutex<Rules>>);
@@ -137,7 +139,7 @@ impl Firewall for Fake {
     }
 
     fn replaced(&self) -> bool {
-        false
+        self.0.lock().unwrap().replaced
     }
 }
 

@@ -54,6 +54,18 @@ fn a_target_that_is_to_be_blocked_and_lifted_at_once_is_blocked_and_then_lifted(
 }
 
 #[test]
+fn where_only_a_fresh_start_helps_nobody_is_answered_and_nothing_more_is_tried() {
+    let mut bench = Bench::new("");
+    bench.with_rules(|rules| rules.replaced = true);
+    let before = bench.runs();
+    let (first, blocked) = block(Role::Frontend, &[ATTACKER], None);
+    let (second, lifted) = unblock(Some(ATTACKER), 0);
+    bench.turn(vec![first, second]);
+    assert!(blocked.try_recv().is_err() && lifted.try_recv().is_err());
+    assert_eq!(bench.runs(), before + 1);
+}
+
+#[test]
 fn an_acknowledged_block_is_there_after_a_crash() {
     let mut bench = Bench::new("");
     bench.alert(ATTACKER);
@@ -334,6 +346,17 @@ fn a_new_ledger_that_was_written_before_the_rules_could_be_read_still_adopts_the
     bench.pass(60);
     assert_eq!(bench.live(), [(ATTACKER.to_owned(), Until::Permanent)]);
     assert_eq!(bench.held(), [ATTACKER]);
+}
+
+#[test]
+fn what_is_in_force_costs_no_run_and_an_immunity_of_no_time_is_none() {
+    let mut bench = Bench::new("");
+    bench.alert(ATTACKER);
+    let before = bench.runs();
+    assert!(matches!(bench.alert(ATTACKER), Outcome::AlreadyBlocked(_)));
+    assert_eq!(bench.runs(), before);
+    bench.unblock(ATTACKER, 0);
+    assert_eq!(bench.shown(ATTACKER).immune_until, None);
 }
 
 #[test]

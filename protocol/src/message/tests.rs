@@ -1,3 +1,5 @@
+mod replies;
+
 use proptest::prelude::*;
 
 use super::*;

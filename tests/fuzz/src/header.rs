@@ -6,7 +6,7 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use frontend::server::auth::Tokens;
 use frontend::server::auth::credential::Credential;
 
-/// Only the token lets in, wherever it stands in the header, and no header is ever shown.
+/// Only the token lets in, whole and alone behind its scheme, and no header is ever shown.
 pub(crate) fn fuzz(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(tokens) = Tokens::read(&text, Path::new("token")) {
@@ -27,9 +27,12 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     assert!(Credential::of(&headers).is_err(), "two headers are one too many");
 }
 
+/// Scheme, a blank, the token and nothing else but blanks.
 fn says_the_token(header: &[u8]) -> bool {
-    let holds = |wanted: &str| header.windows(wanted.len()).any(|part| part == wanted.as_bytes());
-    holds(TOKEN) || holds(AS_PASSWORD)
+    let text = String::from_utf8_lossy(header).into_owned();
+    let (scheme, rest) = text.split_once(' ').unwrap_or_default();
+    let wanted = if scheme.to_ascii_lowercase() == "bearer" { TOKEN } else { AS_PASSWORD };
+    rest.trim() == wanted
 }
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";

@@ -33,6 +33,21 @@ fn what_we_write_is_what_ufw_writes() {
 }
 
 #[test]
+fn a_rule_that_was_to_be_taken_out_can_be_left() {
+    let file = parsed(WRITTEN[0]);
+    let mut edit = Edit::new(&file, false);
+    file.tuples.iter().for_each(|tuple| edit.take_out(tuple));
+    assert!(!edit.leaves_rules());
+    let (first, others) = file.tuples.split_first().unwrap();
+    edit.leave(first);
+    assert!(edit.leaves_rules() && !edit.takes_out(first));
+    assert!(!others.is_empty() && others.iter().all(|tuple| edit.takes_out(tuple)));
+    others.iter().for_each(|tuple| edit.leave(tuple));
+    assert!(edit.is_empty());
+    assert_eq!(edit.text().unwrap(), WRITTEN[0]);
+}
+
+#[test]
 fn a_late_rule_moves_with_every_line_that_belongs_to_it() {
     let file = parsed(WRITTEN[0]);
     let target: Target = "198.51.100.99".parse().unwrap();
