@@ -72,4 +72,4 @@ pub use message::{
 pub use outcome::{Enforced, Outcome, Refusal, Term, Until, Verdict};
 pub use target::{Target, canonical};
 pub use text::Text;
-pub use untrusted::Untrusted;
+pub use untrusted::{Untrusted, mistake_in};

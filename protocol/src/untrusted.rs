@@ -1,6 +1,7 @@
 //! Outside text, made safe to print.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Displays text from outside so that it can neither start a new log line, nor carry terminal
 /// escapes or a journald priority prefix, nor flood a line.
@@ -31,9 +32,36 @@ impl fmt::Display for Untrusted<'_> {
     }
 }
 
+/// A parser's word about a place in somebody's file, with the line of it. Parsers draw over several
+/// lines and quote the file as it is; this is one line, and steers no terminal.
+#[must_use]
+pub fn mistake_in(text: &str, span: Option<Range<usize>>, message: &str) -> String {
+    let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let index = before.matches('\n').count();
+    let line = Untrusted(text.lines().nth(index).unwrap_or_default());
+    let mut said = format!("line {}, `{line}`: ", index.saturating_add(1));
+    for character in message.replace('\n', " ").chars() {
+        match character {
+            '"' | '\'' | '\\' => said.push(character),
+            _ => said.extend(character.escape_debug()),
+        }
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mistake_is_one_line_and_its_quotes_stay() {
+        let text = "a = 1\nb = \"\t\"\n";
+        assert_eq!(
+            mistake_in(text, Some(6..7), "unknown `\u{1b}[2J\t`,\nexpected \"x\""),
+            "line 2, `b = \\\"\\t\\\"`: unknown `\\u{1b}[2J\\t`, expected \"x\""
+        );
+        assert_eq!(mistake_in("", None, "empty"), "line 1, ``: empty");
+    }
 
     #[test]
     fn nothing_that_steers_a_terminal_or_a_log_survives() {

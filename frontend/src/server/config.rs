@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use protocol::Untrusted;
+use protocol::mistake_in;
 use serde::Deserialize;
 
 use crate::privd_client::DEFAULT_SOCKET;
@@ -89,7 +88,7 @@ impl Config {
     pub fn read(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let in_file = |problem| ConfigError { path: path.to_owned(), problem };
         let keys: Keys = toml::from_str(text).map_err(|error| {
-            in_file(Problem::Toml(one_line(error.message(), error.span(), text)))
+            in_file(Problem::Toml(mistake_in(text, error.span(), error.message())))
         })?;
         Self::from_keys(keys).map_err(in_file)
     }
@@ -210,15 +209,6 @@ impl Default for LimitKeys {
     fn default() -> Self {
         Self { max_body: "8MiB".into(), max_bodies_in_flight: 4, max_connections: 256 }
     }
-}
-
-/// toml draws its errors over several lines; a sentence and a log line have one.
-pub(crate) fn one_line(message: &str, span: Option<Range<usize>>, text: &str) -> String {
-    let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let index = before.matches('\n').count();
-    let line = Untrusted(text.lines().nth(index).unwrap_or_default()).to_string();
-    let message = message.replace('\n', " ");
-    format!("line {}, `{line}`: {message}", index.saturating_add(1))
 }
 
 /// The configuration cannot be used.

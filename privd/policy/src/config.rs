@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nix::fcntl::OFlag;
 use nix::unistd::{Uid, User};
-use protocol::{Target, Term, Untrusted};
+use protocol::{Target, Term, mistake_in};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
@@ -91,7 +91,9 @@ impl Config {
     /// As [`Self::load`], but for what is wrong with the file itself.
     pub fn read(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let in_file = |problem| ConfigError { path: path.to_owned(), problem };
-        toml::from_str(text).map_err(|error| in_file(Problem::Toml(one_line(&error, text))))
+        toml::from_str(text).map_err(|error| {
+            in_file(Problem::Toml(mistake_in(text, error.span(), error.message())))
+        })
     }
 
     /// What the step at boot needs of a file with a mistake: engine, observe mode and ledger, each
@@ -293,15 +295,6 @@ fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
 fn rate<'de, D: Deserializer<'de>>(key: D) -> Result<Option<u32>, D::Error> {
     let rate = u32::deserialize(key)?;
     (rate > 0).then_some(Some(rate)).ok_or_else(|| D::Error::custom("must be at least 1"))
-}
-
-/// toml draws its errors over several lines; a sentence and a log line have one.
-fn one_line(error: &toml::de::Error, text: &str) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let index = before.matches('\n').count();
-    let line = Untrusted(text.lines().nth(index).unwrap_or_default()).to_string();
-    let message = error.message().replace('\n', " ");
-    format!("line {}, `{line}`: {message}", index.saturating_add(1))
 }
 
 /// The configuration cannot be used.

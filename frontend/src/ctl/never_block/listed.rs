@@ -1,10 +1,8 @@
 //! The list `never-block` within the text of privd.toml: what is in it, and how it changes while every
 //! comment and the order stay.
 
-use protocol::{Target, Untrusted};
+use protocol::{Target, Untrusted, mistake_in};
 use toml_edit::{Array, DocumentMut, Item, Value};
-
-use crate::server::config::one_line;
 
 /// The text of privd.toml, understood as far as its list.
 #[derive(Debug)]
@@ -17,7 +15,7 @@ impl Listed {
     pub(super) fn parse(text: &str) -> Result<Self, Mistake> {
         let document: DocumentMut =
             shown(text).parse().map_err(|error: toml_edit::TomlError| {
-                Mistake::Toml(one_line(error.message(), error.span(), text))
+                Mistake::Toml(mistake_in(text, error.span(), error.message()))
             })?;
         let this = Self { document };
         match this.document.get(KEY) {
