@@ -152,18 +152,18 @@ impl Enforcer {
         }
     }
 
-    /// Before anybody is served: has the engine put in force at once what the ledger says, lets
-    /// another engine's rules go when all of it is, and has a first look at everything.
+    /// Before anybody is served: has the engine put in force at once what the ledger says, and lets
+    /// another engine's rules go when all of it is.
     pub fn load(&mut self, other: Box<dyn Firewall>) {
         self.retiring = Some((other, Text::default()));
         let now = (self.clock)();
-        if self.adopted && self.state.config.enforce {
-            let due = recover::due(self.state.blocks.read().iter(), now.wall);
-            if let Err(problem) = self.engine.load(&due) {
-                error!(self.log, "blocks could not be put in force at once; it is tried again"; "why" => %problem);
-            }
+        if !self.adopted || !self.state.config.enforce {
+            return;
         }
-        self.look(now);
+        let due = recover::due(self.state.blocks.read().iter(), now.wall);
+        if let Err(problem) = self.engine.load(&due) {
+            error!(self.log, "blocks could not be put in force at once; it is tried again"; "why" => %problem);
+        }
     }
 
     /// Where readers find the current state.
@@ -173,6 +173,8 @@ impl Enforcer {
 
     /// Works until told to stop, or until only a fresh start helps.
     pub fn run(mut self, orders: &Receiver<Order>) -> End {
+        let now = (self.clock)();
+        self.look(now);
         let mut queue = self.who_has_waited(orders);
         loop {
             self.wait_for_more(&mut queue, orders);
