@@ -381,5 +381,5 @@ const PRIVD_GROWS_KIB: u64 = 1 << 10;
 
 /// What a daemon takes at most, whatever is done to it: KiB of memory, and open descriptors.
 fn most_of(daemon: &str) -> (u64, u64) {
-    if daemon == FRONTEND { (80 << 10, 350) } else { (16 << 10, 50) }
+    if daemon == FRONTEND { (80 << 10, 400) } else { (16 << 10, 50) }
 }
