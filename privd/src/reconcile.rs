@@ -352,11 +352,10 @@ impl Enforcer {
         };
         match self.repairs.take(now.steady) {
             Ok(()) => {
-                missing.iter().filter_map(|target| blocks.get(*target)).filter(stays).for_each(
-                    |live| {
-                        batch.add(Why::Missing, live.clone(), false);
-                    },
-                )
+                let lives = missing.iter().filter_map(|target| blocks.get(*target));
+                for live in lives.filter(stays) {
+                    batch.add(Why::Missing, live.clone(), false);
+                }
             }
             Err(wait) => {
                 let wait = Duration::from_secs(u64::from(wait));

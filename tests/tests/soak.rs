@@ -148,12 +148,13 @@ impl Soak {
         let mut random = Random::seeded("looks");
         while self.goes_on() {
             // Whoever holds the lock keeps webhook-privd waiting.
-            let mut seen =
-                self.promises.compare(|| Standing::unlocked_of(&self.machine, self.engine));
+            let glance =
+                || self.promises.compare(|| Standing::unlocked_of(&self.machine, self.engine));
+            let mut seen = glance();
             // A kill in the middle of ufw's work leaves a rule out of the file until the next start.
             while !seen.0.is_empty() && self.scene.has_just_ended() {
                 random.pause(400);
-                seen = self.promises.compare(|| Standing::unlocked_of(&self.machine, self.engine));
+                seen = glance();
             }
             if !seen.0.is_empty() {
                 seen = self.promises.compare(|| Standing::of(&self.machine, self.engine));
