@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::filler::Filler;
-use crate::processes::{descendants, memory, runs, signal};
+use crate::processes::{descendants, limit, memory, runs, signal};
 use crate::standing::Lock;
 use crate::{Engine, Random, World, until};
 
@@ -83,7 +83,7 @@ impl Fault {
                 filler.fill();
                 held = Held::Room(filler);
             }
-            Self::NoDescriptors => limit(world, privd, "nofile", 3),
+            Self::NoDescriptors => limit(privd, "nofile", 3),
             Self::NoMemory => {
                 starve(world, random.from(0..8) << 20);
             }
@@ -119,8 +119,8 @@ impl Begun {
         }
         let privd = || world.privd_pid();
         match self.fault {
-            Fault::NoDescriptors => limit(world, privd(), "nofile", 1024),
-            Fault::NoMemory => limit(world, privd(), "as", u64::MAX),
+            Fault::NoDescriptors => limit(privd(), "nofile", 1024),
+            Fault::NoMemory => limit(privd(), "as", u64::MAX),
             Fault::ReadOnlyUfw => remount(world, "rw"),
             Fault::MissingPrograms => drop(world.confined.sh("umount /usr/sbin")),
             Fault::ClockStep => set_clock(world, 0),
@@ -200,15 +200,7 @@ impl World {
 pub fn starve(world: &World, more: u64) {
     let privd = world.privd_pid();
     let taken = memory(privd, "VmSize").unwrap_or(0) << 10;
-    limit(world, privd, "as", taken + more);
-}
-
-/// The soft limit, which prlimit(1) can raise again, of a process that may be gone.
-fn limit(world: &World, pid: u32, what: &str, most: u64) {
-    let most = if most == u64::MAX { "unlimited".to_owned() } else { most.to_string() };
-    let arguments = ["prlimit", &format!("--pid={pid}"), &format!("--{what}={most}:")];
-    let output = world.server.run(&arguments);
-    assert!(output.status.success() || !runs(pid), "{output:?}");
+    limit(privd, "as", taken + more);
 }
 
 fn remount(world: &World, how: &str) {

@@ -1,6 +1,8 @@
 //! Processes of somebody else's: found, watched, killed.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -51,6 +53,24 @@ pub fn memory(pid: u32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// Sets a soft limit, which prlimit(1) can raise again, of a process that may be gone; as its own user,
+/// since a container's root may be without CAP_SYS_RESOURCE.
+///
+/// # Panics
+/// There is no such limit.
+pub fn limit(pid: u32, what: &str, most: u64) {
+    let most = if most == u64::MAX { "unlimited".to_owned() } else { most.to_string() };
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let owner = |field| -> u32 {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        line.and_then(|ids| ids.split_whitespace().next()).map_or(0, |id| id.parse().unwrap())
+    };
+    let arguments = [format!("--pid={pid}"), format!("--{what}={most}:")];
+    let mut prlimit = Command::new("prlimit");
+    let output = prlimit.args(arguments).uid(owner("Uid:")).gid(owner("Gid:")).output().unwrap();
+    assert!(output.status.success() || !runs(pid), "{output:?}");
 }
 
 /// Waits until it has ended, whoever reaps it.

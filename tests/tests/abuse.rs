@@ -4,13 +4,14 @@ use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::abuse::{
     BadTokens, Body, BodyAtTheCap, Garbage, HalfClosed, Handshakes, SlowBodies, SlowConnections,
     Upgrade,
 };
 use tests::https::{JSON, exchange, read_answer, request};
-use tests::processes::{descriptors, memory};
+use tests::processes::{self, descriptors, memory};
 use tests::world::ATTACKER;
 use tests::{Abuse, Door, World, until};
 
@@ -92,6 +93,24 @@ fn a_thousand_slow_connections() {
     meanwhile(&world, vec![SlowConnections::new()]);
     let log = world.read("webhookd.log");
     assert!(log.contains("its source has a quarter of limits.max-connections"), "{log}");
+}
+
+#[test]
+fn who_finds_no_place_holds_no_descriptor_while_the_next_ones_are_accepted() {
+    let world = world();
+    let (door, webhookd) = (world.door(), world.webhookd_pid());
+    // They wait together for webhookd, which finds a place for a quarter of its 256.
+    processes::signal(webhookd, Signal::SIGSTOP);
+    let held: Vec<_> =
+        world.attacker.inside(|| (0..500).map_while(|_| door.plain().ok()).collect());
+    assert_eq!(held.len(), 500);
+    let most = descriptors(webhookd).unwrap() + 64 + TO_EACH_WORKER;
+    processes::limit(webhookd, "nofile", most.try_into().unwrap());
+    processes::signal(webhookd, Signal::SIGCONT);
+    assert_eq!(world.post(&json!({ "ip": ADDRESS })).status, 200);
+    let log = world.read("webhookd.log");
+    assert!(log.contains("its source has a quarter of limits.max-connections"), "{log}");
+    assert!(!log.contains("Too many open files"), "{log}");
 }
 
 #[test]
@@ -278,6 +297,9 @@ fn who_goes_on_sending_still_reads_that_it_is_too_much() {
 
 /// Connections to webhook-privd that may have been opened meanwhile, and are kept.
 const TO_PRIVD: usize = 2;
+/// What its two workers may have in hand beside that: one connection each, which is accepted and not
+/// yet judged, one to webhook-privd, and Kibana's.
+const TO_EACH_WORKER: usize = 8;
 /// How long each abuse goes on.
 const MEANWHILE: Duration = Duration::from_secs(4);
 /// What webhookd takes at most, whatever is done to it.

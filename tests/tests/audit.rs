@@ -19,7 +19,7 @@ use tests::{Container, World, until};
 #[test]
 fn each_action_is_a_document_of_known_fields_and_allowed_values() {
     let mut world = logging_world("max-new-blocks-per-minute = 5\nreconcile-every = \"1s\"");
-    let alert = json!({ "ip": ATTACKER, "duration": "2s", "reason": "17 failures",
+    let alert = json!({ "ip": ATTACKER, "reason": "17 failures",
         "rule_name": "SSH brute force", "alert_id": "a-1" });
     assert_eq!(world.post(&alert).status, 200);
     let blocked = document(&world, PRIVD, "ip-blocked");
@@ -34,7 +34,6 @@ fn each_action_is_a_document_of_known_fields_and_allowed_values() {
             "webhookd.peer.pid": world.daemons().1, "process.pid": world.daemons().0,
         }),
     );
-    assert_eq!(blocked["webhookd.until"].as_str().map(str::len), Some(24), "{blocked}");
     let accepted = document(&world, WEBHOOKD, "webhook-accepted");
     check(
         &accepted,
@@ -51,6 +50,11 @@ fn each_action_is_a_document_of_known_fields_and_allowed_values() {
 
     assert_eq!(world.post(&json!({ "ip": ATTACKER })).status, 200);
     check(&document(&world, PRIVD, "ip-already-blocked"), json!({ "event.outcome": "success" }));
+
+    let brief = json!({ "ip": "192.0.2.77", "duration": "1s" });
+    assert_eq!(world.post(&brief).status, 200);
+    let blocked = documents(&world, PRIVD).pop().unwrap();
+    assert_eq!(blocked["webhookd.until"].as_str().map(str::len), Some(24), "{blocked}");
     let expired = document(&world, PRIVD, "ip-expired");
     check(&expired, json!({ "event.id": blocked["event.id"], "webhookd.outcome": "lifted" }));
 
@@ -115,9 +119,11 @@ fn each_action_is_a_document_of_known_fields_and_allowed_values() {
     );
     world.hang_up();
     check(&document(&world, WEBHOOKD, "webhook-reloaded"), json!({ "event.outcome": "success" }));
+    world.wait_for("configuration read again", "privd.log");
 
     // Nothing more can be blocked; and what the firewall alone knows is taken over.
     configure(&world, "max-blocks = 1");
+    world.write("privd.log", "");
     world.hang_up();
     world.wait_for("configuration read again", "privd.log");
     assert_eq!(world.post(&json!({ "ip": "192.0.2.200" })).status, 503);

@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::privd_client::PrivdClient;
 use crate::server::admission;
 use crate::server::connection::{Connection, HEAD_DEADLINE, Peer};
-use crate::server::places::{Places, Source};
+use crate::server::places::{Place, Places, Source};
 use crate::server::routes::{self, Service};
 use crate::server::watchdog::Hearts;
 use crate::server::workers::Newcomer;
@@ -86,21 +86,31 @@ impl Pipeline {
             .finish(map_config(app, |()| AppConfig::default()));
         let (places, service) = (self.places, self.service);
         let whole = fn_service(move |(socket, newcomer): (TcpStream, Newcomer)| {
-            let (places, service) = (Arc::clone(&places), service.clone());
-            async move { welcome(socket, newcomer, &places, &service).await }
+            // Before the worker accepts the next one: who finds no place holds no descriptor then.
+            let guest = seat(socket, &places, &service);
+            let service = service.clone();
+            async move { welcome(guest?, newcomer, &service).await }
         })
         .and_then(http);
         whole.new_service(()).await.map_err(|()| io::Error::other("no service can be made"))
     }
 }
 
-/// Takes a connection as far as its first request. What fails on the way ends it and nothing else.
-async fn welcome(
+/// A connection that has a place, and has shown nothing yet.
+struct Guest {
     socket: TcpStream,
-    newcomer: Newcomer,
+    peer: SocketAddr,
+    tls: TlsAcceptor,
+    // Given back when the socket is closed, and so the last.
+    place: Place,
+}
+
+/// Closes a connection for whose source there is no place.
+fn seat(
+    socket: TcpStream,
     places: &Arc<Places>,
     service: &Service,
-) -> Result<(Connection, Protocol, Option<std::net::SocketAddr>), DispatchError> {
+) -> Result<Guest, DispatchError> {
     let peer = socket.peer_addr()?;
     let address = canonical(peer.ip());
     let access = service.current.read();
@@ -109,13 +119,23 @@ async fn welcome(
     let place = places
         .take(source)
         .map_err(|full| refuse(service, address, io::ErrorKind::QuotaExceeded, full))?;
+    Ok(Guest { socket, peer, tls: TlsAcceptor::from(Arc::clone(&access.tls)), place })
+}
+
+/// Takes one as far as its first request. What fails on the way ends it and nothing else.
+async fn welcome(
+    guest: Guest,
+    newcomer: Newcomer,
+    service: &Service,
+) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
+    let Guest { socket, peer, tls, place } = guest;
     // Small answers in several writes: without it each waits for the peer's delayed ACK, 40 ms.
     socket.set_nodelay(true)?;
-    let acceptor = TlsAcceptor::from(Arc::clone(&access.tls));
-    let handshake = tokio::time::timeout(HANDSHAKE_DEADLINE, acceptor.accept(socket)).await;
-    let tls = handshake
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        .map_err(|error| refuse(service, address, error.kind(), format!("no TLS: {error}")))?;
+    let handshake = tokio::time::timeout(HANDSHAKE_DEADLINE, tls.accept(socket)).await;
+    let tls =
+        handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| {
+            refuse(service, canonical(peer.ip()), error.kind(), format!("no TLS: {error}"))
+        })?;
     Ok((Connection::new(tls, place, newcomer), Protocol::Http1, Some(peer)))
 }
 
