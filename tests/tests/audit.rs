@@ -53,7 +53,8 @@ fn each_action_is_a_document_of_known_fields_and_allowed_values() {
 
     let brief = json!({ "ip": "192.0.2.77", "duration": "1s" });
     assert_eq!(world.post(&brief).status, 200);
-    let blocked = documents(&world, PRIVD).pop().unwrap();
+    let is_block = |one: &Value| one["event.action"] == "ip-blocked";
+    let blocked = documents(&world, PRIVD).into_iter().rfind(is_block).unwrap();
     assert_eq!(blocked["webhookd.until"].as_str().map(str::len), Some(24), "{blocked}");
     let expired = document(&world, PRIVD, "ip-expired");
     check(&expired, json!({ "event.id": blocked["event.id"], "webhookd.outcome": "lifted" }));
