@@ -1,6 +1,7 @@
 //! Processes of somebody else's: found, watched, killed.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -62,14 +63,11 @@ pub fn memory(pid: u32, field: &str) -> Option<u64> {
 /// There is no such limit.
 pub fn limit(pid: u32, what: &str, most: u64) {
     let most = if most == u64::MAX { "unlimited".to_owned() } else { most.to_string() };
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let owner = |field| -> u32 {
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        line.and_then(|ids| ids.split_whitespace().next()).map_or(0, |id| id.parse().unwrap())
-    };
+    let (uid, gid) = fs::metadata(format!("/proc/{pid}"))
+        .map_or((0, 0), |process| (process.uid(), process.gid()));
     let arguments = [format!("--pid={pid}"), format!("--{what}={most}:")];
     let mut prlimit = Command::new("prlimit");
-    let output = prlimit.args(arguments).uid(owner("Uid:")).gid(owner("Gid:")).output().unwrap();
+    let output = prlimit.args(arguments).uid(uid).gid(gid).output().unwrap();
     assert!(output.status.success() || !runs(pid), "{output:?}");
 }
 

@@ -104,7 +104,7 @@ fn who_finds_no_place_holds_no_descriptor_while_the_next_ones_are_accepted() {
     let held: Vec<_> =
         world.attacker.inside(|| (0..500).map_while(|_| door.plain().ok()).collect());
     assert_eq!(held.len(), 500);
-    let most = descriptors(webhookd).unwrap() + 64 + TO_EACH_WORKER;
+    let most = descriptors(webhookd).unwrap() + 64 + IN_HAND;
     processes::limit(webhookd, "nofile", most.try_into().unwrap());
     processes::signal(webhookd, Signal::SIGCONT);
     assert_eq!(world.post(&json!({ "ip": ADDRESS })).status, 200);
@@ -297,9 +297,9 @@ fn who_goes_on_sending_still_reads_that_it_is_too_much() {
 
 /// Connections to webhook-privd that may have been opened meanwhile, and are kept.
 const TO_PRIVD: usize = 2;
-/// What its two workers may have in hand beside that: one connection each, which is accepted and not
-/// yet judged, one to webhook-privd, and Kibana's.
-const TO_EACH_WORKER: usize = 8;
+/// Descriptors of webhookd's two workers beside those with a place: each has one that it judges and one
+/// to webhook-privd, and there is Kibana's.
+const IN_HAND: usize = 8;
 /// How long each abuse goes on.
 const MEANWHILE: Duration = Duration::from_secs(4);
 /// What webhookd takes at most, whatever is done to it.
