@@ -272,10 +272,15 @@ impl Callers {
         }
     }
 
+    /// From now on a request needs another connection.
+    fn turn_away(&self) {
+        self.lock().broken = Some(Broken::Lost);
+    }
+
     /// Ends the connection for everyone who waits on it.
     fn break_off(&self, why: Broken) {
         let mut shared = self.lock();
-        shared.broken.get_or_insert(why);
+        shared.broken = Some(why);
         shared.waiting.clear();
     }
 
@@ -297,27 +302,32 @@ impl Drop for Awaited<'_> {
 }
 
 /// Until either direction ends; then the socket is closed. One that only waits for frames does not see
-/// that privd has gone.
+/// that privd has gone. Where nothing can be written any more, the replies that have come yet count.
 async fn carry_frames(stream: UnixStream, frames: mpsc::Receiver<Vec<u8>>, callers: Callers) {
     let (read, write) = stream.into_split();
-    tokio::select! {
-        () = write_frames(write, frames, &callers) => {}
-        () = read_frames(read, &callers) => {}
+    let reading = read_frames(read, &callers);
+    tokio::pin!(reading);
+    let written = tokio::select! {
+        written = write_frames(write, frames) => written,
+        () = &mut reading => return,
+    };
+    if written.is_err() {
+        callers.turn_away();
+        reading.await;
     }
 }
 
+/// Until nobody has a frame any more.
 async fn write_frames(
     mut stream: OwnedWriteHalf,
     mut frames: mpsc::Receiver<Vec<u8>>,
-    callers: &Callers,
-) {
+) -> io::Result<()> {
     let mut waiting = Vec::new();
     while frames.recv_many(&mut waiting, OUTGOING).await > 0 {
-        if stream.write_all(&waiting.concat()).await.is_err() {
-            return callers.break_off(Broken::Lost);
-        }
+        stream.write_all(&waiting.concat()).await?;
         waiting.clear();
     }
+    Ok(())
 }
 
 async fn read_frames(stream: OwnedReadHalf, callers: &Callers) {
@@ -412,7 +422,7 @@ mod tests {
     use protocol::Which;
 
     use super::*;
-    use crate::fake_privd::FakePrivd;
+    use crate::fake_privd::{FakePrivd, status};
 
     #[tokio::test]
     async fn a_request_that_meets_the_privd_before_an_upgrade_waits_for_the_one_after_it() {
@@ -442,6 +452,40 @@ mod tests {
             end.await.expect("it is closed").unwrap();
         }
         assert!(matches!(asking.await.unwrap(), Err(PrivdError::Lost)));
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_has_come_counts_though_privd_went_before_the_next_request() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        // Which of both is noticed first is a matter of chance.
+        for _ in 0..20 {
+            let client = PrivdClient::new(&path, Duration::ZERO);
+            let ask = || {
+                let client = client.clone();
+                tokio::spawn(async move { client.status().await })
+            };
+            let first = ask();
+            answer_and_go(&listener).await;
+            let second = ask();
+            let answer = timeout(Duration::from_secs(10), first).await;
+            answer.expect("it is not asked again").unwrap().unwrap();
+            answer_and_go(&listener).await;
+            second.await.unwrap().unwrap();
+        }
+    }
+
+    /// Answers one request and ends the connection, both within the moment of its last await.
+    async fn answer_and_go(listener: &tokio::net::UnixListener) {
+        let (mut privd, _) = listener.accept().await.unwrap();
+        let mut header = [0; frame::HEADER_LEN];
+        privd.read_exact(&mut header).await.unwrap();
+        let mut payload = vec![0; frame::payload_len::<RequestFrame>(header).unwrap()];
+        privd.read_exact(&mut payload).await.unwrap();
+        let RequestFrame { id, .. } = frame::decode(&payload).unwrap();
+        let reply = ReplyFrame { id, reply: Reply::Status(Box::new(status())) };
+        privd.try_write(&frame::encode(&reply).unwrap()).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod batch;
 pub mod cli;
 pub mod clock;
+pub mod delivery;
 pub mod enforcer;
 pub mod judgement;
 pub mod listener;
@@ -29,14 +30,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use logging::{Audit, AuditError, Journal, Origin};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use slog::{Logger, error, info};
+use slog::{Logger, error, info, warn};
 
 use crate::acceptor::Acceptor;
 pub use crate::cli::{Invocation, Options};
+use crate::delivery::Delivery;
 use crate::enforcer::{End, Enforcer, Order};
 use crate::listener::Listener;
 use crate::reload::Reload;
@@ -106,11 +109,13 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let socket = listener.socket.try_clone().map_err(StartError::Thread)?;
     let address = socket.local_addr().map_err(StartError::Thread)?;
     let reload = Arc::new(Reload::new(options.config.clone(), orders.clone(), log.clone()));
+    let delivery = Delivery::default();
     let acceptor = Acceptor {
         frontend,
         orders: orders.clone(),
         published,
         reload: Arc::clone(&reload),
+        delivery: delivery.clone(),
         journal: Arc::clone(&journal),
         open: Default::default(),
     };
@@ -127,6 +132,10 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     // What has queued up is finished: a batch is never left half done.
     let _ = orders.send(Order::Stop);
     let end = working.join();
+    let untold = delivery.finish(LAST_REPLIES);
+    if untold > 0 {
+        warn!(log, "replies not taken, and not waited for any longer"; "many" => untold);
+    }
     journal.settle(None);
     if let Ok(End::Replaced) = end {
         return Err(StartError::Replaced);
@@ -182,6 +191,10 @@ fn serve_signals(signals: &SigSet, reload: &Reload, journal: &Journal) {
         reload.ask(None);
     }
 }
+
+/// For peers to take what they were promised: less than the seconds for which webhookd waits for a privd
+/// that restarts.
+const LAST_REPLIES: Duration = Duration::from_secs(2);
 
 fn spawn<T: Send + 'static>(
     name: &str,

@@ -31,11 +31,14 @@ pub fn descendants(parent: u32) -> Vec<u32> {
 
 /// The children of all its threads.
 fn children(parent: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-    let lists: Vec<String> = threads
-        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
-        .collect();
+    let lists = of_threads(parent, "children");
     lists.iter().flat_map(|list| list.split_whitespace()).map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// What a file in /proc tells of each of its threads.
+fn of_threads(pid: u32, file: &str) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(|thread| fs::read_to_string(thread.path().join(file)).ok()).collect()
 }
 
 fn name_of(pid: u32) -> String {
@@ -74,6 +77,13 @@ pub fn limit(pid: u32, what: &str, most: u64) {
 /// Waits until it has ended, whoever reaps it.
 pub fn ended(pid: u32) {
     until(&format!("process {pid} ends"), 30, || !runs(pid));
+}
+
+/// Waits until a process has no thread of this name any more.
+pub fn thread_ended(pid: u32, name: &str) {
+    until(&format!("{name} of process {pid} ends"), 30, || {
+        !of_threads(pid, "comm").iter().any(|comm| comm.trim_end() == name)
+    });
 }
 
 /// Whether it has not ended.

@@ -1,14 +1,16 @@
 //! What is acknowledged stays, whatever happens to the daemons.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use protocol::{MAX_TARGETS, Outcome, Reply, ReplyFrame, Request, Target};
 use serde_json::json;
+use tests::frames::{block, block_of, encoded};
 use tests::https::exchange;
 use tests::world::{ATTACKER, SERVER};
-use tests::{World, processes};
+use tests::{Peer, World, processes, until};
 
 #[test]
 fn blocks_survive_stop_kill_and_restart_of_privd() {
@@ -32,7 +34,7 @@ fn a_rule_that_went_while_privd_was_away_is_back_after_its_start() {
     world.take_away(ATTACKER);
     assert!(world.attacker_connects(SERVER));
     world.start_privd();
-    tests::until("the block is back", 10, || !world.attacker_connects(SERVER));
+    until("the block is back", 10, || !world.attacker_connects(SERVER));
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn work_that_outlasts_kibanas_patience_is_pending_goes_on_and_its_repeat_is_well
     let seconds = began.elapsed().as_secs();
     assert!((50..58).contains(&seconds), "answered after {seconds} s");
     processes::signal(privd, Signal::SIGCONT);
-    tests::until("the work is done, though nobody waits", 20, || !world.attacker_connects(SERVER));
+    until("the work is done, though nobody waits", 20, || !world.attacker_connects(SERVER));
     assert_eq!(world.block(ATTACKER).outcomes(), ["already-blocked"]);
 }
 
@@ -127,46 +129,58 @@ fn who_has_connected_and_says_nothing_keeps_webhookd_for_seconds_and_who_is_at_r
 }
 
 #[test]
-fn an_order_under_way_is_finished_before_privd_stops() {
+fn an_order_under_way_is_finished_and_answered_before_privd_stops() {
     let mut world = World::new();
-    let answer = std::thread::scope(|scope| {
-        let socket = world.socket();
-        let asking = scope.spawn(move || {
-            use protocol::{Block, EventId, ReplyFrame, Request, RequestFrame, Text, frame};
-            let block = Block {
-                event: EventId(1),
-                requester: None,
-                targets: vec![ATTACKER.parse().unwrap()].try_into().unwrap(),
-                term: None,
-                reason: Text::default(),
-                rule_name: Text::default(),
-                alert_id: Text::default(),
-                adopt: false,
-            };
-            let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
-            frame::write(&mut stream, &RequestFrame { id: 7, request: Request::Block(block) })
-                .unwrap();
-            frame::read::<ReplyFrame>(&mut stream)
-        });
-        // nftables may be done with it before it is seen.
-        tests::until("privd works on it", 10, || {
-            let status = world.ctl_json("status");
-            status["queued"] == 1 || status["live_blocks"] == 1
-        });
-        world.stop_privd(Signal::SIGTERM);
-        asking.join().unwrap()
+    let (mut asking, mut watching) = (Peer::operator(&world), Peer::operator(&world));
+    leave_replies_unread(&mut asking);
+    // Answered behind them.
+    asking.send(&encoded(7, block(&[ATTACKER])));
+    // nftables may be done with it before it is seen.
+    until("privd works on it", 10, || {
+        let status = watching.status();
+        status.queued == 1 || status.live_blocks == 1
     });
-    // The rules stand in any case; the reply may or may not have made it out.
-    assert!(answer.is_err() || answer.unwrap().id == 7);
+    processes::signal(world.privd_pid(), Signal::SIGTERM);
+    processes::thread_ended(world.privd_pid(), "enforcer");
+    let answers = [(); 3].map(|()| asking.read());
+    let [.., ReplyFrame { id: 7, reply: Reply::Block(verdicts) }] = &answers[..] else { panic!() };
+    assert!(matches!(verdicts[0].outcome, Outcome::Blocked(_)), "{verdicts:?}");
+    assert_eq!(world.privd_ended(), Some(0));
     assert!(!world.attacker_connects(SERVER));
     world.start_privd();
     assert_eq!(world.ctl_json("list")[0]["target"], ATTACKER);
 }
 
+#[test]
+fn who_takes_no_replies_keeps_privd_for_two_seconds_when_it_stops() {
+    let mut world = World::new();
+    let mut asking = Peer::operator(&world);
+    leave_replies_unread(&mut asking);
+    asking.stream.read_exact(&mut [0]).expect("they are under way");
+    let began = Instant::now();
+    world.stop_privd(Signal::SIGTERM);
+    let took = began.elapsed().as_secs_f32();
+    assert!((1.9..6.0).contains(&took), "after {took} s");
+    let told = world.lines("privd.log", &["replies not taken, and not waited for", "many: 2"]);
+    assert_eq!(told.len(), 1, "{}", world.logs());
+}
+
+/// Asks for more than the socket holds.
+fn leave_replies_unread(asking: &mut Peer) {
+    let targets = (0..MAX_TARGETS).map(|one| {
+        let [.., high, low] = one.to_be_bytes();
+        Target::host([198, 18, high, low].into())
+    });
+    let Request::Block(judged) = block_of(targets.collect()) else { unreachable!() };
+    for id in [1, 2] {
+        asking.send(&encoded(id, Request::Judge(judged.clone())));
+    }
+}
+
 /// Tells webhookd to stop, and waits until it has heard.
 fn stops_to_accept(world: &World) {
     processes::signal(world.webhookd_pid(), Signal::SIGTERM);
-    tests::until("webhookd accepts no more", 20, || {
+    until("webhookd accepts no more", 20, || {
         world.kibana.connect(([10, 9, 0, 1], 5001).into(), Duration::from_secs(5)).is_err()
     });
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::bench::{ATTACKER, Bench, peer, request};
 use logging::{Audit, Journal};
 use policy::Role;
+use privd::delivery::Delivery;
 use privd::enforcer::Order;
 use privd::reload::Reload;
 use privd::session::{QUEUE, Session};
@@ -44,6 +45,7 @@ impl Room {
             orders: self.sender.clone(),
             published: self.bench.enforcer.as_ref().unwrap().published(),
             reload: Arc::new(Reload::new(config, self.sender.clone(), log.clone())),
+            delivery: Delivery::default(),
             journal: Arc::new(Journal::new(log, Audit::default())),
         };
         std::thread::spawn(move || session.serve(far));
