@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use logging::Journal;
 
-use crate::delivery::Delivery;
 use crate::enforcer::Order;
 use crate::peer::Peer;
 use crate::reload::Reload;
@@ -28,8 +27,6 @@ pub struct Acceptor {
     pub published: Arc<Published>,
     /// How the configuration is read again.
     pub reload: Arc<Reload>,
-    /// What is yet to be answered when the process ends.
-    pub delivery: Delivery,
     /// Where it is said who came.
     pub journal: Arc<Journal>,
     /// Connections of webhookd, then of operators.
@@ -68,7 +65,6 @@ impl Acceptor {
             orders: self.orders.clone(),
             published: Arc::clone(&self.published),
             reload: Arc::clone(&self.reload),
-            delivery: self.delivery.clone(),
             journal: Arc::clone(&self.journal),
         };
         let finished = Arc::clone(&count);

@@ -11,7 +11,6 @@ pub mod audit;
 pub mod batch;
 pub mod cli;
 pub mod clock;
-pub mod delivery;
 pub mod enforcer;
 pub mod judgement;
 pub mod listener;
@@ -39,7 +38,6 @@ use slog::{Logger, error, info, warn};
 
 use crate::acceptor::Acceptor;
 pub use crate::cli::{Invocation, Options};
-use crate::delivery::Delivery;
 use crate::enforcer::{End, Enforcer, Order};
 use crate::listener::Listener;
 use crate::reload::Reload;
@@ -109,13 +107,11 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let socket = listener.socket.try_clone().map_err(StartError::Thread)?;
     let address = socket.local_addr().map_err(StartError::Thread)?;
     let reload = Arc::new(Reload::new(options.config.clone(), orders.clone(), log.clone()));
-    let delivery = Delivery::default();
     let acceptor = Acceptor {
         frontend,
         orders: orders.clone(),
-        published,
+        published: Arc::clone(&published),
         reload: Arc::clone(&reload),
-        delivery: delivery.clone(),
         journal: Arc::clone(&journal),
         open: Default::default(),
     };
@@ -132,7 +128,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     // What has queued up is finished: a batch is never left half done.
     let _ = orders.send(Order::Stop);
     let end = working.join();
-    let untold = delivery.finish(LAST_REPLIES);
+    let untold = published.tell_all(LAST_REPLIES);
     if untold > 0 {
         warn!(log, "replies not taken, and not waited for any longer"; "many" => untold);
     }
@@ -192,8 +188,7 @@ fn serve_signals(signals: &SigSet, reload: &Reload, journal: &Journal) {
     }
 }
 
-/// For peers to take what they were promised: less than the seconds for which webhookd waits for a privd
-/// that restarts.
+/// For peers to take their replies: less than webhookd waits for a privd that restarts.
 const LAST_REPLIES: Duration = Duration::from_secs(2);
 
 fn spawn<T: Send + 'static>(

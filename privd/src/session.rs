@@ -16,7 +16,6 @@ use protocol::{
 };
 
 use crate::clock;
-use crate::delivery::{Delivery, Undelivered};
 use crate::enforcer::{Answer, Order};
 use crate::peer::Peer;
 use crate::reload::Reload;
@@ -34,8 +33,6 @@ pub struct Session {
     pub published: Arc<Published>,
     /// How the configuration is read again.
     pub reload: Arc<Reload>,
-    /// Where replies on their way are counted.
-    pub delivery: Delivery,
     /// Where it is said what was asked.
     pub journal: Arc<Journal>,
 }
@@ -95,12 +92,10 @@ impl Session {
         let RequestFrame { id, request } = message;
         let weight = weight(&request);
         let loaded = load.fetch_add(weight, Ordering::Relaxed).saturating_add(weight);
-        let (replies, delivery) = (replies.clone(), self.delivery.clone());
-        let answer: Answer = Box::new(move |reply| {
-            let frame = ReplyFrame { id, reply };
-            // The writer may be gone; then there is nobody to tell.
-            drop(replies.send(Outgoing { frame, weight, undelivered: delivery.begin() }));
-        });
+        let (replies, untold) = (replies.clone(), Arc::clone(&self.published.untold));
+        // The writer may be gone; then there is nobody to tell.
+        let answer: Answer =
+            Box::new(move |reply| drop(replies.send((ReplyFrame { id, reply }, weight, untold))));
         let verb = request.verb();
         if !self.peer.may(&request) {
             self.journal.forbidden(&self.peer.asker(), verb);
@@ -256,12 +251,8 @@ impl Seen {
     }
 }
 
-/// A reply, and the weight of its request.
-struct Outgoing {
-    frame: ReplyFrame,
-    weight: usize,
-    undelivered: Undelivered,
-}
+/// A reply, the weight of its request, and what counts it until it is written.
+type Outgoing = (ReplyFrame, usize, Arc<()>);
 
 /// What a request and its reply take of a connection's memory, in targets.
 fn weight(request: &Request) -> usize {
@@ -312,7 +303,7 @@ fn write(
     while let Ok(first) = outgoing.recv() {
         let (mut frames, mut taken) = (Vec::new(), Vec::new());
         let mut next = Some(first);
-        while let Some(Outgoing { frame: reply, weight, undelivered }) = next {
+        while let Some((reply, weight, untold)) = next {
             let frame = match frame::encode(&reply) {
                 // What every target is told in words may be too much, what became of it is not.
                 Err(FrameError::TooLong { .. }) => {
@@ -325,7 +316,7 @@ fn write(
                 drop(stream.shutdown(Shutdown::Both));
             }
             frames.extend(frame?);
-            taken.push(undelivered);
+            taken.push(untold);
             load.fetch_sub(weight, Ordering::Relaxed);
             next = if frames.len() < AT_ONCE { outgoing.try_recv().ok() } else { None };
         }
@@ -334,7 +325,7 @@ fn write(
             return Err(error.into());
         }
         // Cannot fail: each reply's request took a place.
-        for _delivered in taken {
+        for _told in taken {
             let _ = give_back.try_recv();
         }
     }
@@ -375,14 +366,13 @@ mod tests {
             outcome: LiftOutcome::Failed,
             detail: Text::truncated(&"why ".repeat(256)),
         };
-        let delivery = Delivery::default();
+        let untold = Arc::new(());
         for id in [7, 8] {
             let lifts = if id == 7 { vec![lift.clone(); 10_000] } else { vec![lift.clone()] };
             let frame = ReplyFrame { id, reply: Reply::Unblock(lifts) };
-            sender.send(Outgoing { frame, weight: 0, undelivered: delivery.begin() }).unwrap();
+            sender.send((frame, 0, Arc::clone(&untold))).unwrap();
         }
         drop(sender);
-        assert_eq!(delivery.finish(Duration::ZERO), 2);
         let writing =
             thread::spawn(move || write(ours, &outgoing, &give_back, &AtomicUsize::new(0)));
         for (id, many, words) in [(7, 10_000, ""), (8, 1, &*lift.detail)] {
@@ -393,6 +383,6 @@ mod tests {
             assert_eq!(&*lifts[0].detail, words);
         }
         writing.join().unwrap().unwrap();
-        assert_eq!(delivery.finish(Duration::ZERO), 0);
+        assert_eq!(Arc::strong_count(&untold), 1);
     }
 }

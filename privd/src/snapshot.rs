@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use protocol::{Durations, Enforced, Target, Text};
 
@@ -90,6 +92,8 @@ pub struct Published {
     current: RwLock<Arc<Snapshot>>,
     /// Requests that wait for the enforcer, its present ones included.
     pub queued: AtomicU64,
+    /// Held by each request until its reply is with the peer, or will never be.
+    pub untold: Arc<()>,
     /// Whether the firewall's files are being changed by our own hand alone.
     changing: Arc<AtomicBool>,
 }
@@ -97,7 +101,8 @@ pub struct Published {
 impl Published {
     /// Starts with a first picture.
     pub fn new(first: Snapshot, changing: Arc<AtomicBool>) -> Self {
-        Self { current: RwLock::new(Arc::new(first)), queued: AtomicU64::new(0), changing }
+        let (current, queued) = (RwLock::new(Arc::new(first)), AtomicU64::new(0));
+        Self { current, queued, untold: Arc::default(), changing }
     }
 
     /// The current picture; it stays as it is while it is held.
@@ -111,8 +116,24 @@ impl Published {
         self.changing.store(false, Ordering::Relaxed);
     }
 
+    /// Waits until every reply is with its peer, but not for ever: there are peers that do not read.
+    /// Returns how many are not.
+    pub fn tell_all(&self, within: Duration) -> usize {
+        let begun = Instant::now();
+        loop {
+            let untold = Arc::strong_count(&self.untold).saturating_sub(1);
+            if untold == 0 || begun.elapsed() >= within {
+                return untold;
+            }
+            thread::sleep(TELLING);
+        }
+    }
+
     /// Whether what a picture says of the firewall is so: nobody but us wrote since.
     pub fn holds(&self, picture: &Snapshot) -> bool {
         self.changing.load(Ordering::Relaxed) || picture.stamp.is_current()
     }
 }
+
+/// Between two looks at whether all was told.
+const TELLING: Duration = Duration::from_millis(1);

@@ -12,6 +12,11 @@ use protocol::Target;
 
 use crate::{Container, Engine, Place, Table, World};
 
+/// Whether a rule that names these may let the address in: everybody is no target.
+fn has(these: &str, address: IpAddr) -> bool {
+    these.parse().map_or(true, |these: Target| these.net().contains(&address))
+}
+
 /// A lock as ufw takes it; held until dropped.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "the lock belongs to the open file")] File);
@@ -132,7 +137,10 @@ impl Standing {
             };
             let mut ahead =
                 file[..at].lines().filter(|line| line.starts_with("### tuple ### allow"));
-            if let Some(ahead) = ahead.find(|line| line.contains(direction)) {
+            // A tuple's words: action, protocol, port and destination, port and source, direction.
+            let other = if direction == " in" { 8 } else { 6 };
+            let other = |line: &str| line.split(' ').nth(other).is_none_or(|net| has(net, address));
+            if let Some(ahead) = ahead.find(|line| line.contains(direction) && other(line)) {
                 return Some(format!("{address}{direction}: behind `{ahead}`"));
             }
         }
@@ -146,7 +154,13 @@ impl Standing {
             if !kernel.lines().any(|line| line == rule) {
                 return Some(format!("{address}: `{rule}` is not in the kernel"));
             }
-            if let Some(accept) = ahead.iter().find(|line| line.ends_with("-j ACCEPT")) {
+            let side = if rule.contains(" -s ") { " -s " } else { " -d " };
+            let other = |line: &str| {
+                let net = line.split(side).nth(1).and_then(|rest| rest.split(' ').next());
+                net.is_none_or(|net| has(net, address))
+            };
+            let mut accepts = ahead.iter().filter(|line| line.ends_with("-j ACCEPT"));
+            if let Some(accept) = accepts.find(|line| other(line)) {
                 return Some(format!("{address}: `{rule}` is behind `{accept}`"));
             }
         }
@@ -211,7 +225,10 @@ impl Standing {
             let (_, mark) = line.split_once(" comment=776562686f6f6b643a")?;
             let digits = mark.as_bytes().chunks(2);
             let byte = |two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap();
-            Some((line, digits.map(|two| char::from(byte(two))).collect()))
+            let mark: String = digits.map(|two| char::from(byte(two))).collect();
+            // An administrator may write so too.
+            let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit());
+            mark.split(':').next().is_some_and(is_id).then_some((line, mark))
         })
     }
 

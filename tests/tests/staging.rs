@@ -1,10 +1,11 @@
 //! Among whatever rules an administrator has, what we stage in ufw's files is what ufw then writes.
 
 use jiff::Timestamp;
-use serde_json::json;
+use protocol::{Outcome, Reply};
+use tests::frames::block;
 use tests::random::times;
 use tests::stream::listed;
-use tests::{Random, Standing, World, until};
+use tests::{Peer, Random, Standing, World, until};
 
 /// Each rule of an administrator's is made up of these, and ufw takes any of them in any order.
 #[test]
@@ -16,6 +17,7 @@ fn among_random_rules_of_every_kind_what_we_stage_is_what_ufw_writes() {
     let folder = world.inside("/etc/ufw/applications.d");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("odd"), profile).unwrap();
+    let mut operator = Peer::operator(&world);
     let (mut taken, mut refused, mut blocked) = (0, Vec::new(), 0);
     for number in 0..times(200) {
         let rule = rule(&mut random);
@@ -31,9 +33,12 @@ fn among_random_rules_of_every_kind_what_we_stage_is_what_ufw_writes() {
         let changed = files(&world) != before;
         until("it was looked at", 20, || !changed || verified_at(&world) >= now);
         let wanted = target(&mut random);
-        let answer = world.post(&json!({ "ip": wanted }));
-        assert!(matches!(answer.status, 200 | 422), "{wanted}: {answer:?}");
-        blocked += u64::from(answer.status == 200);
+        // Not from elsewhere: some of these rules let nobody in.
+        let Reply::Block(verdicts) = operator.ask(block(&[&wanted])) else { panic!("{wanted}") };
+        let outcome = &verdicts[0].outcome;
+        let is_blocked = matches!(outcome, Outcome::Blocked(_) | Outcome::AlreadyBlocked(_));
+        assert!(is_blocked || matches!(outcome, Outcome::Refused(_)), "{wanted}: {outcome:?}");
+        blocked += u64::from(is_blocked);
         unchanged_by_ufw(&world, &format!("ufw {rule}, and a block of {wanted}"));
         if number % 3 == 2 {
             let gone = listed_targets(&world).into_iter().next().unwrap();

@@ -7,12 +7,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bench::{ATTACKER, Bench, peer, request};
 use logging::{Audit, Journal};
 use policy::Role;
-use privd::delivery::Delivery;
 use privd::enforcer::Order;
 use privd::reload::Reload;
 use privd::session::{QUEUE, Session};
@@ -45,7 +44,6 @@ impl Room {
             orders: self.sender.clone(),
             published: self.bench.enforcer.as_ref().unwrap().published(),
             reload: Arc::new(Reload::new(config, self.sender.clone(), log.clone())),
-            delivery: Delivery::default(),
             journal: Arc::new(Journal::new(log, Audit::default())),
         };
         std::thread::spawn(move || session.serve(far));
@@ -154,6 +152,27 @@ fn the_frontend_has_two_verbs_and_what_else_it_asks_for_is_never_ordered() {
     operator.send(lift_all());
     room.obey();
     assert!(matches!(operator.read(), (_, Reply::Unblock(lifts)) if lifts.len() == 1));
+}
+
+#[test]
+fn a_request_is_untold_until_its_reply_is_written_or_its_order_is_dropped() {
+    let mut room = Room::new("", 9);
+    let published = room.bench.enforcer.as_ref().unwrap().published();
+    let mut frontend = room.connect(Role::Frontend);
+    let (pause, began) = (Duration::from_millis(20), Instant::now());
+    assert_eq!(published.tell_all(Duration::ZERO), 0);
+    frontend.send(Request::Block(request(&[ATTACKER], None)));
+    let order = room.orders.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(published.tell_all(pause), 1);
+    assert!(began.elapsed() >= pause, "not waited for");
+    room.bench.obey(vec![order]);
+    assert_eq!(published.tell_all(PATIENCE), 0);
+    assert!(matches!(frontend.read(), (_, Reply::Block(_))));
+    frontend.send(Request::Block(request(&["198.51.100.8"], None)));
+    let order = room.orders.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(published.tell_all(pause), 1);
+    drop(order);
+    assert_eq!(published.tell_all(PATIENCE), 0);
 }
 
 #[test]
