@@ -12,7 +12,7 @@ use protocol::Target;
 
 use crate::{Container, Engine, Place, Table, World};
 
-/// Whether a rule that names these may let the address in: everybody is no target.
+/// Whether a rule that names these concerns the address: everybody is no target, and has all.
 fn has(these: &str, address: IpAddr) -> bool {
     these.parse().map_or(true, |these: Target| these.net().contains(&address))
 }
@@ -138,9 +138,9 @@ impl Standing {
             let mut ahead =
                 file[..at].lines().filter(|line| line.starts_with("### tuple ### allow"));
             // A tuple's words: action, protocol, port and destination, port and source, direction.
-            let other = if direction == " in" { 8 } else { 6 };
-            let other = |line: &str| line.split(' ').nth(other).is_none_or(|net| has(net, address));
-            if let Some(ahead) = ahead.find(|line| line.contains(direction) && other(line)) {
+            let at = if direction == " in" { 8 } else { 6 };
+            let concerns = |line: &str| line.split(' ').nth(at).is_none_or(|net| has(net, address));
+            if let Some(ahead) = ahead.find(|line| line.contains(direction) && concerns(line)) {
                 return Some(format!("{address}{direction}: behind `{ahead}`"));
             }
         }
@@ -155,12 +155,12 @@ impl Standing {
                 return Some(format!("{address}: `{rule}` is not in the kernel"));
             }
             let side = if rule.contains(" -s ") { " -s " } else { " -d " };
-            let other = |line: &str| {
+            let concerns = |line: &str| {
                 let net = line.split(side).nth(1).and_then(|rest| rest.split(' ').next());
                 net.is_none_or(|net| has(net, address))
             };
             let mut accepts = ahead.iter().filter(|line| line.ends_with("-j ACCEPT"));
-            if let Some(accept) = accepts.find(|line| other(line)) {
+            if let Some(accept) = accepts.find(|line| concerns(line)) {
                 return Some(format!("{address}: `{rule}` is behind `{accept}`"));
             }
         }
